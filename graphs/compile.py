@@ -1,0 +1,28 @@
+"""From a wired builder to a graph of this house: linted, named, bounded, with its sync façade."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.graph import StateGraph
+
+from nodes.agent import Bound
+from runtime.lint import lint
+from runtime.sync import Graph
+
+MARGIN = 8  # super-steps beside those of the bounds: begin, finish, and a person's detours
+
+
+def compiled(
+    builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequence[Bound], steps: int
+) -> Graph:
+    """Compile a pattern. `steps` is the most super-steps its bounds allow; the recursion limit follows.
+
+    Raises ContractError when the wiring cannot work, naming the node and the mend.
+    """
+    lint(builder, name)
+    limits = [int((b.graph.config or {}).get("recursion_limit", 0)) for b in agents if b.graph is not None]
+    graph = builder.compile(name=name)
+    graph.__class__ = Graph
+    return graph.with_config(  # type: ignore[return-value]  # a copy of the same class
+        recursion_limit=max([steps + MARGIN, *limits]), tags=[f"pattern:{name}"], metadata={"pattern": name}
+    )

@@ -1,0 +1,53 @@
+"""ReAct: reason, act, observe, until there is an answer.
+
+    begin -> think -> act -> think ... -> finish
+                  \\-> gate -> act          (calls that cannot be undone wait for a person)
+
+Use it when one agent with tools can do the job: it is the loop every tool-using agent runs on.
+Cost: 1 model call without tools, at most `limits.steps` calls and as many repairs as they need.
+Source: Yao et al., ReAct (2022).
+"""
+
+from typing import Literal
+
+from langgraph.graph import END, START, StateGraph
+
+from graphs.compile import compiled
+from nodes.agent import Bound
+from nodes.react import act, calls_of, gate, think
+from nodes.turn import begin, finish
+from runtime.sync import Graph
+from state.agent import Agent
+from state.context import Context
+from state.react import State, next_move
+from state.turn import Given, Result
+
+
+def build(agent: Agent, by: object = None) -> Graph:
+    """The tool loop of one agent; `by` is a chat model to use instead of the one of its tier.
+
+    Raises ContractError when the agent's parts do not fit.
+    """
+    bound = Bound(agent, by)  # type: ignore[arg-type]  # a chat model or None: bind checks it
+
+    async def after_think(state: State) -> Literal["gate", "act", "finish"]:
+        calls = [] if state.get("outcome") else calls_of(state)
+        return next_move(calls, agent.tools, state["steps"], agent.limits.steps, state["remaining_steps"])
+
+    return compiled(
+        StateGraph(State, context_schema=Context, input_schema=Given, output_schema=Result)
+        .add_node("begin", begin(State))
+        .add_node("think", think(bound), metadata={"agent": agent.name})
+        .add_node("gate", gate(agent))
+        .add_node("act", act(agent))
+        .add_node("finish", finish)
+        .add_edge(START, "begin")
+        .add_edge("begin", "think")
+        .add_conditional_edges("think", after_think)
+        .add_edge("gate", "act")
+        .add_edge("act", "think")
+        .add_edge("finish", END),
+        name="react",
+        agents=(bound,),
+        steps=2 + 3 * agent.limits.steps,
+    )

@@ -1,0 +1,185 @@
+"""The one way an agent is called.
+
+`call` validates what goes in and what comes out, keeps budgets, limits and the book, retries what is
+transient, and follows the agent's failure policy, whoever answers under the contract: a chat model,
+a function, or a compiled graph. `as_node` makes a role of a graph out of it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp, GraphDrained
+from langgraph.pregel import Pregel
+from langgraph.runtime import Runtime
+from pydantic import BaseModel, ValidationError
+
+from nodes import human
+from nodes.answer import Asked, from_function, from_graph, from_model
+from runtime.failures import failure_of
+from runtime.run import place_of, run_of
+from state.agent import Agent, Failure, Reply, Text
+from state.errors import BudgetError, OutputError
+from state.record import Record, digest
+from state.turn import explain
+
+Function = Callable[[Any], Any]
+By = BaseChatModel | Pregel[Any, Any, Any, Any] | Function | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A contract and who answers under it; `by` is None where the model of the agent's tier does."""
+
+    agent: Agent
+    by: By = None
+    fallbacks: tuple["Bound", ...] = ()
+
+    @property
+    def graph(self) -> Pregel[Any, Any, Any, Any] | None:
+        """The compiled graph that answers, if one does."""
+        return self.by if isinstance(self.by, Pregel) else None
+
+    @property
+    def leaf(self) -> bool:
+        """Whether no graph and no person can be met below: such a call needs no node of its own."""
+        return self.graph is None and self.agent.on_failure.action != "escalate" and all(b.leaf for b in self.fallbacks)
+
+
+async def call(
+    bound: Bound,
+    value: BaseModel | Mapping[str, Any],
+    *,
+    visit: str,
+    config: RunnableConfig,
+    runtime: Runtime[Any],
+    history: Sequence[AnyMessage] | None = None,
+) -> Reply:
+    """Call an agent under its contract.
+
+    `visit` names this call within its graph ("<role>/<round>/<item>"), computed from state alone.
+    `history`, from a tool loop only, is what was said after the opening: the agent's tools are then
+    offered, and the reply may hold tool calls instead of an output.
+
+    A failure is returned, never raised. What raises: interrupts, drains, and programming errors.
+    """
+    agent = bound.agent
+    try:
+        given = agent.input.model_validate(value.model_dump() if isinstance(value, BaseModel) else value)
+    except ValidationError as error:
+        fault = Failure(kind="InputError", message=explain(error), owner="sender", at=agent.name)
+        return failed(agent, fault)
+    place = place_of(config)
+    run = await run_of(place, runtime)
+    asked = Asked(
+        agent=agent,
+        given=given,
+        visit=visit,
+        place=place,
+        run=run,
+        runtime=runtime,
+        task=_task(runtime),
+        digest=digest([given.model_dump(mode="json"), len(history or ())]),
+        history=None if history is None else tuple(history),
+    )
+    reply = await _once(bound, asked)
+    return reply if reply.error is None else await _after_failure(bound, asked, reply, config)
+
+
+async def _once(bound: Bound, asked: Asked) -> Reply:
+    """One call, without the failure policy. A call that this very task already finished is not made again."""
+    kind = "graph" if bound.graph else "model" if bound.by is None or isinstance(bound.by, BaseChatModel) else "function"
+    done = asked.run.book.finished(asked.place.path, asked.visit, kind, task=asked.task, digest=asked.digest)
+    if done is not None:
+        return Reply(**done["content"])
+    if asked.runtime.drain_requested:
+        raise GraphDrained(asked.runtime.drain_reason or "shutdown")
+    try:
+        if bound.graph is not None:
+            return await from_graph(asked, bound.graph)
+        if kind == "model":
+            return await from_model(asked, bound.by)  # type: ignore[arg-type]  # a chat model or None, by `kind`
+        return await from_function(asked, bound.by)  # type: ignore[arg-type]  # a function, by `kind`
+    except GraphBubbleUp:
+        raise
+    except BudgetError as error:
+        fault = Failure(kind="BudgetError", message=str(error), owner="environment", at=asked.agent.name)
+        return replace(failed(asked.agent, fault), outcome="out_of_budget")
+    except Exception as error:  # the policy decides what follows, not an exception that happens to escape
+        return failed(asked.agent, failure_of(error, at=asked.agent.name))
+
+
+async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
+    agent, policy = bound.agent, bound.agent.on_failure
+    assert reply.error is not None
+    if reply.outcome == "out_of_budget" or reply.error.owner == "sender":
+        return reply
+    if policy.action == "retry":
+        for _ in range(policy.attempts - 1):
+            reply = await _once(bound, asked)
+            if reply.error is None or reply.outcome == "out_of_budget":
+                return reply
+    if policy.action == "fallback":
+        for other in bound.fallbacks:
+            instead = await call(
+                other, asked.given, visit=f"{asked.visit}~{other.agent.name}", config=config, runtime=asked.runtime
+            )
+            if instead.ok:
+                return replace(instead, reason=f"{other.agent.name} answered for {agent.name}: {reply.reason}")
+    if policy.action == "escalate":
+        return await _escalated(asked, reply, config)
+    if policy.action == "degrade" or not agent.critical:
+        return replace(reply, outcome="degraded")
+    return reply
+
+
+async def _escalated(asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
+    case = {"task": asked.given.model_dump(mode="json"), "failure": reply.reason}
+    said = await human.escalate(
+        case, agent=asked.agent.name, visit=f"{asked.visit}~person", config=config, runtime=asked.runtime
+    )
+    if said.type == "reject":
+        return replace(reply, outcome="escalated", reason=f"a person declined: {said.message or reply.reason}")
+    try:
+        model = asked.agent.output
+        output = model(text=said.message) if model is Text else model.model_validate_json(said.message)
+    except ValidationError as error:
+        raise OutputError(f"the person's answer is no {asked.agent.output.__name__}: {explain(error)}") from error
+    return Reply(agent=asked.agent.name, output=output.model_dump(mode="json"), reason="answered by a person")
+
+
+def failed(agent: Agent, fault: Failure) -> Reply:
+    """The reply of a call that brought nothing."""
+    whose = "" if fault.owner == "receiver" else f" ({fault.owner})"
+    return Reply(
+        agent=agent.name, output=None, outcome="failed", reason=f"{agent.name}{whose}: {fault.message}", error=fault
+    )
+
+
+def _task(runtime: Runtime[Any]) -> str:
+    info = runtime.execution_info
+    return info.task_id if info is not None else ""
+
+
+def as_node(
+    bound: Bound,
+    *,
+    read: Callable[[Any], BaseModel | Mapping[str, Any]],
+    write: Callable[[Any, Reply], dict[str, Any]],
+    visit: Callable[[Any], str],
+) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """A role as a LangGraph node: `read` makes the agent's input of the state, `write` the update of its reply.
+
+    `bound.graph` stands in the node function on purpose: from there LangGraph finds the nested graph
+    for its drawings, its sub-states, its streams and its time travel.
+    """
+
+    async def role(state: Any, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        _ = bound.graph
+        reply = await call(bound, read(state), visit=visit(state), config=config, runtime=runtime)
+        return write(state, reply)
+
+    return role

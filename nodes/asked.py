@@ -1,0 +1,80 @@
+"""One call on its way through the door, and how what comes back is held against the contract."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from langchain_core.messages import AnyMessage
+from langgraph.runtime import Runtime
+from pydantic import BaseModel, ValidationError
+
+from runtime.run import Place, Run
+from state.agent import Agent, Reply, Text
+from state.errors import OutputError
+from state.turn import explain
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call on its way: the contract, the validated input, and where in the run it stands."""
+
+    agent: Agent
+    given: BaseModel
+    visit: str
+    place: Place
+    run: Run
+    runtime: Runtime[Any]
+    task: str
+    digest: str
+    history: tuple[AnyMessage, ...] | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What every record of this call says."""
+        return {
+            "agent": self.agent.name,
+            "path": self.place.path,
+            "visit": self.visit,
+            "task": self.task,
+            "digest": self.digest,
+            "tier": self.agent.tier,
+        }
+
+    def tell(self, what: str) -> None:
+        """Progress, for whoever streams `custom`."""
+        self.runtime.stream_writer(
+            {"agent": self.agent.name, "path": self.place.path, "visit": self.visit, "call": what}
+        )
+
+    def shown(self, reply: Reply) -> dict[str, Any]:
+        """What the book keeps of a reply: all of it, unless the agent is sensitive."""
+        return {} if self.agent.sensitive else {"content": asdict(reply)}
+
+
+def checked(agent: Agent, raw: Any) -> dict[str, Any]:
+    """An output that did not come from a model, held against the contract. Raises OutputError."""
+    if isinstance(raw, str) and agent.output is Text:
+        raw = {"text": raw}
+    if isinstance(raw, BaseModel):
+        raw = raw.model_dump()
+    try:
+        return agent.output.model_validate(raw).model_dump(mode="json")
+    except ValidationError as error:
+        raise OutputError(f"{agent.name} returned no {agent.output.__name__}: {explain(error)}") from error
+
+
+def violated(asked: Asked, output: dict[str, Any]) -> str:
+    """The first invariant that does not hold, in its own words; empty when all do."""
+    given = asked.given.model_dump(mode="json")
+    return next((f"{i.name}: {i.says}" for i in asked.agent.invariants if not i.holds(given, output)), "")
+
+
+def finished(agent: Agent, output: dict[str, Any], *, flag: str = "") -> Reply:
+    """The reply of a call that brought an output; `flag` is an invariant that still does not hold."""
+    return Reply(
+        agent=agent.name,
+        output=output,
+        outcome="degraded" if flag else "completed",
+        reason=f"{agent.name} violates {flag}" if flag else "",
+        confidence=output.get("confidence"),
+        reasoning=str(output.get("reasoning") or ""),
+        citations=tuple(c for c in output.get("citations") or () if isinstance(c, str)),
+    )

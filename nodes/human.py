@@ -1,0 +1,77 @@
+"""The one way a person is asked: a typed request, a typed decision, one interrupt for a whole batch."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from pydantic import model_validator
+
+from runtime.run import place_of, run_of
+from state.decision import ActionRequest, Decision, Decisions, DecisionType, Request, ReviewConfig, mismatch
+from state.record import digest
+
+
+async def ask(
+    request: Request, *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
+) -> Decisions:
+    """Ask, and return the decisions in the order of the request.
+
+    The node stops here until somebody answers, and runs again from its start then: nothing with an
+    effect may stand before this call. An answer that does not fit is refused with the reason, and
+    the question stays open.
+    """
+    place = place_of(config)
+    run = await run_of(place, runtime)
+    asked = digest(request.model_dump(mode="json"))
+    open_ = [r for r in run.book.of(place.path, visit, "human") if not r["outcome"] and r["digest"] == asked]
+    record = (
+        open_[-1]
+        if open_
+        else await run.book.start("human", agent=agent, path=place.path, visit=visit, digest=asked)
+    )
+
+    class Answer(Decisions):
+        """The decisions that this very request takes."""
+
+        @model_validator(mode="after")
+        def fits(self) -> "Answer":
+            if fault := mismatch(request, self):
+                raise ValueError(fault)
+            return self
+
+    answer = interrupt(request.model_dump(mode="json"), response_schema=Answer)
+    await run.book.end(record, "completed", content=answer.model_dump(mode="json"), by=answer.by)
+    return Decisions.model_validate(answer.model_dump())
+
+
+async def approve(
+    actions: list[ActionRequest], *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
+) -> list[Decision]:
+    """One decision for each action, by the run's policy: a person's, or `auto` and `deny` without one."""
+    run = await run_of(place_of(config), runtime)
+    policy = run.context.approve
+    if policy == "auto":
+        return [Decision(type="approve") for _ in actions]
+    if policy == "deny":
+        return [Decision(type="reject", message="this run may not use tools with irreversible effects") for _ in actions]
+    allowed: list[DecisionType] = ["approve", "edit", "reject"]
+    request = Request(
+        kind="approval",
+        action_requests=actions,
+        review_configs=[ReviewConfig(action_name=a.name, allowed_decisions=allowed) for a in actions],
+    )
+    return (await ask(request, agent=agent, visit=visit, config=config, runtime=runtime)).decisions
+
+
+async def escalate(
+    case: dict[str, Any], *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
+) -> Decision:
+    """Hand the whole case to a person, who answers in the agent's stead or declines."""
+    request = Request(
+        kind="escalation",
+        action_requests=[ActionRequest(name=agent, args=case, description=f"{agent} could not do this: answer, or decline")],
+        review_configs=[ReviewConfig(action_name=agent, allowed_decisions=["respond", "reject"])],
+        case=case,
+    )
+    return (await ask(request, agent=agent, visit=visit, config=config, runtime=runtime)).decisions[0]

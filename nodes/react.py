@@ -1,0 +1,128 @@
+"""The roles of the tool loop: think, ask at the gate, act."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage, messages_from_dict
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+
+from nodes import human
+from nodes.agent import Bound, call
+from state.agent import Agent
+from state.decision import ActionRequest
+from state.react import State, irreversible, same_call
+from state.task import Task
+from state.turn import concluded, ended, task_of
+from tools.guard import execute, find
+
+Node = Callable[..., Awaitable[dict[str, Any]]]
+
+LAST = "This is your last step: no more tools. Answer now with what you have, and say what is missing."
+AGAIN = "You made this very call before; this is its result again. Do something else, or answer."
+
+
+def think(bound: Bound) -> Node:
+    """The model's turn: it asks for tools, or answers."""
+    agent = bound.agent
+
+    async def think(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        step = (state.get("steps") or 0) + 1
+        scratch = state.get("scratch") or []
+        last = step >= agent.limits.steps or state.get("remaining_steps", 99) < 8
+        given = _given(agent, state)
+        if last and isinstance(given, Task):
+            given = given.model_copy(update={"constraints": [*given.constraints, LAST]})
+        reply = await call(
+            bound, given, visit=f"think/{step}", config=config, runtime=runtime, history=scratch
+        )
+        if reply.message is not None and not last:
+            return {"scratch": messages_from_dict([reply.message]), "steps": step}
+        if reply.message is not None:
+            best = _best(scratch)
+            return {"steps": step, **ended("degraded", f"no answer within {step} steps", answer=best, author=agent.name)}
+        best = None if reply.ok else _best(scratch)
+        return {"steps": step, **concluded(reply, best=best)}
+
+    return think
+
+
+def gate(agent: Agent) -> Node:
+    """One question for all calls of the batch that cannot be undone."""
+
+    async def gate(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        calls = irreversible(calls_of(state), agent.tools)
+        actions = [ActionRequest(name=c["name"], args=c["args"], description=_describe(agent, c)) for c in calls]
+        said = await human.approve(
+            actions, agent=agent.name, visit=f"gate/{state['steps']}", config=config, runtime=runtime
+        )
+        return {"decisions": {c["id"]: d.model_dump(mode="json") for c, d in zip(calls, said, strict=True)}}
+
+    return gate
+
+
+def act(agent: Agent) -> Node:
+    """All calls of the batch at once, each through the guard; a repeated one is answered from memory."""
+
+    async def act(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        scratch, decided = state.get("scratch") or [], state.get("decisions") or {}
+        known = _results(scratch)
+
+        async def one(n: int, wanted: dict[str, Any]) -> ToolMessage:
+            decision = decided.get(wanted["id"]) or {"type": "approve"}
+            args = decision["args"] if decision["type"] == "edit" else wanted["args"]
+            if decision["type"] == "reject":
+                why = decision.get("message") or "no reason given"
+                result: dict[str, Any] = {"error": f"rejected by a person: {why}", "retryable": False, "suggestion": ""}
+            elif (before := known.get(same_call({"name": wanted["name"], "args": args}))) is not None:
+                result = {"note": AGAIN, "value": before}
+            else:
+                visit = f"act/{state['steps']}/{n}"
+                result = await execute(agent, wanted["name"], args, visit=visit, config=config, runtime=runtime)
+            return ToolMessage(
+                json.dumps(result, ensure_ascii=False),
+                tool_call_id=wanted["id"],
+                name=wanted["name"],
+                id=f"result-{wanted['id']}-{state['steps']}-{n}",
+                status="error" if "error" in result else "success",
+            )
+
+        results = await asyncio.gather(*(one(n, c) for n, c in enumerate(calls_of(state))))
+        return {"scratch": results, "decisions": {}}
+
+    return act
+
+
+def calls_of(state: State) -> list[dict[str, Any]]:
+    """The tool calls that the model's last turn asks for."""
+    scratch = state.get("scratch") or []
+    last = scratch[-1] if scratch else None
+    return [dict(c) for c in last.tool_calls] if isinstance(last, AIMessage) else []
+
+
+def _given(agent: Agent, state: State) -> Any:
+    task = task_of(state)
+    return task.model_copy(update={"turn": 0}) if agent.input is Task else json.loads(task.goal)
+
+
+def _results(scratch: list[AnyMessage]) -> dict[str, Any]:
+    """Results by call, of all calls of this turn that went well."""
+    asked = {c["id"]: same_call(dict(c)) for m in scratch if isinstance(m, AIMessage) for c in m.tool_calls}
+    return {
+        asked[m.tool_call_id]: json.loads(m.text).get("value")
+        for m in scratch
+        if isinstance(m, ToolMessage) and m.status == "success" and m.tool_call_id in asked
+    }
+
+
+def _best(scratch: list[AnyMessage]) -> dict[str, Any] | None:
+    """What a loop that was stopped has: the last words of its model, if it said any."""
+    said = next((m.text for m in reversed(scratch) if isinstance(m, AIMessage) and m.text.strip()), None)
+    return {"text": said, "citations": [], "confidence": None} if said else None
+
+
+def _describe(agent: Agent, wanted: dict[str, Any]) -> str:
+    tool = find(agent.tools, wanted["name"])
+    return f"{agent.name} wants to run {wanted['name']}: {tool.description if tool else ''}".strip()

@@ -1,0 +1,217 @@
+"""One request to a chat model: budget, concurrency, deadline, transient retries, and its record."""
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import Any
+
+from langchain_core.exceptions import ModelError
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp, GraphDrained
+
+from nodes.asked import Asked
+from runtime.failures import TRIES, failure_of, pause
+from runtime.ledger import Hold
+from runtime.models import Price, most_tokens, model, name_of, price_of
+from state.agent import Reply
+from state.budget import Amount
+from state.errors import BudgetError, EndpointError, InputError, OutputError
+from state.record import Record
+
+OWN = "motet:counted"  # on the door's own requests, so that a meter around a foreign graph does not count them again
+LEAST = 64  # tokens of output without which a request is not worth making
+
+
+class Request:
+    """Asks one model for one answer, as often as it takes; every attempt has its record.
+
+    `send` leaves the record of its last attempt open: `close` ends it with the reply that came of
+    it, `fail` with the reason why the message was of no use.
+    """
+
+    def __init__(self, asked: Asked, llm: BaseChatModel | None, tools: list[dict[str, Any]]) -> None:
+        self.asked, self.tools = asked, tools
+        agent, context = asked.agent, asked.run.context
+        self.name = name_of(agent.tier, context) if llm is None else _name(llm)
+        self.llm = llm or model(self.name)
+        price = price_of(self.name)
+        if price is None and context.max_usd is not None:
+            raise InputError(f"a budget in dollars needs the price of {self.name}: add it to the table MOTET_PRICES names")
+        self.price = price or Price()
+        self.scopes = ("", f"agent:{agent.name}", *_above(asked.place.path))
+        if agent.limits.tokens_per_run is not None:
+            asked.run.limit_agent(agent.name, agent.limits.tokens_per_run)
+        self.record: Record | None = None
+
+    async def send(self, messages: list[AnyMessage]) -> AIMessage:
+        """The model's next message. Raises BudgetError, or the last failure once retrying is over."""
+        for attempt in range(TRIES):
+            try:
+                return await self._attempt(messages)
+            except (GraphBubbleUp, BudgetError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                fault = failure_of(error, at=self.asked.agent.name)
+                wait = pause(error, attempt)
+                if not fault.retryable or wait is None or attempt + 1 == TRIES or not self.asked.run.may_retry():
+                    raise
+                await asyncio.sleep(wait)
+        raise AssertionError("the loop above returns or raises")
+
+    async def close(self, reply: Reply) -> Reply:
+        """End the last attempt's record well; the reply says what the whole call used."""
+        assert self.record is not None
+        reply.usage.update(self._used())
+        await self.asked.run.book.end(self.record, "completed", **self.asked.shown(reply))
+        return reply
+
+    async def fail(self, reason: str) -> None:
+        """End the last attempt's record: it was answered, and paid for, but of no use."""
+        assert self.record is not None
+        await self.asked.run.book.end(self.record, "refused", owner="receiver", reason=reason[:400])
+
+    async def _attempt(self, messages: list[AnyMessage]) -> AIMessage:
+        asked, run = self.asked, self.asked.run
+        async with run.room:
+            if asked.runtime.drain_requested:
+                raise GraphDrained(asked.runtime.drain_reason or "shutdown")
+            seconds = self._seconds()
+            tokens_in = most_tokens(self.llm, messages, self.tools)  # type: ignore[arg-type]  # AnyMessage is BaseMessage
+            hold, cap = await self._reserve(tokens_in)
+            used = Amount(1)
+            record = await run.book.start(
+                "model",
+                **asked.about(),
+                model=self.name,
+                tokens_in=tokens_in,
+                tokens_out=cap,
+                cost_microusd=self.price.of(tokens_in, cap),
+            )
+            self.record = record
+            asked.tell("started")
+            try:
+                message = await self._ask(messages, cap, seconds)
+                used = self._settle(record, message, tokens_in)
+            except BaseException as error:
+                record["tokens_out"], record["cost_microusd"] = 0, self.price.of(tokens_in, 0)
+                used = Amount(1, tokens_in, record["cost_microusd"])
+                await run.book.end(record, "failed", **_blame(error, asked.agent.name))
+                raise
+            finally:
+                run.ledger.settle(hold, used)
+                asked.tell("ended")
+        return self._usable(message, cap)
+
+    async def _ask(self, messages: list[AnyMessage], cap: int, seconds: float) -> AIMessage:
+        agent = self.asked.agent
+        config: RunnableConfig = {
+            "run_name": agent.name,
+            "tags": [OWN, f"agent:{agent.name}", f"tier:{agent.tier}"],
+            "metadata": {"agent": agent.name, "tier": agent.tier, "visit": self.asked.visit, "path": self.asked.place.path},
+        }
+        options: dict[str, Any] = {"max_tokens": cap}
+        if self.tools:
+            options |= self._tools()
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self.llm.ainvoke(messages, config, **options)
+        except ModelError:
+            raise
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+            raise EndpointError(f"{self.name} answered with something that is no answer: {error}"[:400]) from error
+        if not isinstance(message, AIMessage):
+            raise EndpointError(f"{self.name} answered with a {type(message).__name__}")
+        return message
+
+    def _tools(self) -> dict[str, Any]:
+        """The options by which this model takes tools, as its own `bind_tools` makes them."""
+        agent = self.asked.agent
+        own = agent.output.__name__
+        structured = self.tools[-1]["function"]["name"] == own
+        choice = None if not structured else own if self.asked.history is None else "any"
+        bound = self.llm.bind_tools(self.tools, tool_choice=choice) if choice else self.llm.bind_tools(self.tools)
+        return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+
+    def _settle(self, record: Record, message: AIMessage, tokens_in: int) -> Amount:
+        said = message.usage_metadata
+        record["tokens_in"] = said["input_tokens"] if said else tokens_in
+        record["tokens_out"] = said["output_tokens"] if said else len(message.text.encode())
+        record["cost_microusd"] = self.price.of(record["tokens_in"], record["tokens_out"])
+        return Amount(1, record["tokens_in"] + record["tokens_out"], record["cost_microusd"])
+
+    def _usable(self, message: AIMessage, cap: int) -> AIMessage:
+        """Cut and refused answers are failures: no repair mends them."""
+        why = message.response_metadata.get("finish_reason")
+        refusal = message.additional_kwargs.get("refusal")
+        if why == "length" and cap < self.asked.agent.limits.tokens_per_call:
+            raise BudgetError(f"the answer was cut at the {cap} tokens that were left")
+        if why == "length":
+            raise OutputError(f"the answer was cut at {cap} tokens: raise limits.tokens_per_call of {self.asked.agent.name}")
+        if refusal or why == "content_filter":
+            raise OutputError(f"{self.name} refused: {refusal or why}")
+        return message
+
+    async def _reserve(self, tokens_in: int) -> tuple[Hold, int]:
+        """Hold the most this request can use; its output is cut to what is left, as long as that is worth it."""
+        ledger, most = self.asked.run.ledger, self.asked.agent.limits.tokens_per_call
+        while True:
+            cap = min(most, *self._affordable(tokens_in))
+            if cap < LEAST:
+                ledger.take(Amount(1, tokens_in + LEAST, self.price.of(tokens_in, LEAST)), self.scopes)
+            try:
+                want = Amount(1, tokens_in + cap, self.price.of(tokens_in, cap))
+                return await ledger.reserve(want, self.scopes), cap
+            except BudgetError:
+                if min(most, *self._affordable(tokens_in)) >= cap:
+                    raise
+
+    def _affordable(self, tokens_in: int) -> tuple[int, ...]:
+        """Tokens of output that what is left of each limit pays for."""
+        out = [1 << 30]
+        for scope in self.scopes:
+            left = self.asked.run.ledger.left(scope)
+            if left.tokens is not None:
+                out.append(left.tokens - tokens_in)
+            if left.microusd is not None and self.price.tokens_out:
+                out.append((left.microusd - 1 - self.price.of(tokens_in, 0)) * 1_000_000 // self.price.tokens_out)
+        return tuple(out)
+
+    def _seconds(self) -> float:
+        asked = self.asked
+        seconds = [asked.agent.limits.seconds_per_call]
+        if (left := asked.run.seconds_left) is not None:
+            seconds.append(left)
+        if (deadline := getattr(asked.given, "deadline", None)) is not None:
+            seconds.append(deadline - time.time())
+        if min(seconds) <= 0:
+            raise BudgetError("the time is up")
+        return min(seconds)
+
+    def _used(self) -> dict[str, int]:
+        attempts = self.asked.run.book.of(self.asked.place.path, self.asked.visit, "model")
+        return {
+            "calls": len(attempts),
+            "tokens_in": sum(r["tokens_in"] for r in attempts),
+            "tokens_out": sum(r["tokens_out"] for r in attempts),
+            "cost_microusd": sum(r["cost_microusd"] for r in attempts),
+        }
+
+
+def _blame(error: BaseException, at: str) -> dict[str, str]:
+    if isinstance(error, asyncio.CancelledError):
+        return {"owner": "environment", "reason": "cancelled"}
+    fault = asdict(failure_of(error, at=at))
+    return {"owner": fault["owner"], "reason": fault["message"]}
+
+
+def _name(llm: BaseChatModel) -> str:
+    named = getattr(llm, "model_name", None) or getattr(llm, "model", None)
+    return str(named or llm._llm_type)
+
+
+def _above(path: str) -> tuple[str, ...]:
+    """Every place above, from the outermost on: a limit may stand on each."""
+    parts = path.split("/") if path else []
+    return tuple("/".join(parts[: n + 1]) for n in range(len(parts)))

@@ -1,0 +1,109 @@
+"""The first and the last node of every pattern: one settles a turn, the other closes it."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, get_origin, get_type_hints
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels.base import BaseChannel
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
+
+from runtime.run import context_of, place_of, run_of
+from state.record import digest, usage_by_agent
+from state.turn import KEPT, Turn, settle
+from state.usage import total
+
+Node = Callable[..., Awaitable[dict[str, Any]]]
+
+ARCHIVE = "archive"
+
+
+def begin(schema: type) -> Node:
+    """The node that takes the task, refuses an empty input, and clears what the turn before left.
+
+    `schema` is the pattern's state: all its own channels start empty. Messages older than the newest
+    `KEPT` go to the archive in the store, so that a thread's turns do not grow slower.
+    """
+    empty = {name: value for name, value in _empties(schema).items() if name not in get_type_hints(Turn)}
+
+    async def begin(state: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        context_of(runtime)
+        task = settle(state)
+        turn = (state.get("turn") or 0) + 1
+        messages = state.get("messages") or []
+        newest = next((m for m in reversed(messages) if m.type == "human"), None)
+        update: dict[str, Any] = {}
+        if newest is None or newest.text.strip() != task.goal or newest.id == state.get("asked"):
+            newest = HumanMessage(task.goal, id=digest([place_of(config).path, turn, task.goal]))
+            update["messages"] = [newest]
+        if len(messages) > KEPT:
+            await _archive(messages[:-KEPT], config, runtime)
+            update["messages"] = Overwrite([*messages[-KEPT:], *update.get("messages", [])])
+        return {
+            **empty,
+            **update,
+            "task": task.model_copy(update={"turn": turn}).model_dump(mode="json"),
+            "asked": newest.id,
+            "turn": turn,
+            "branch": state.get("branch") or "main",
+            "answer": None,
+            "outcome": "",
+            "reason": "",
+            "author": "",
+            "usage": {},
+        }
+
+    return begin
+
+
+async def finish(state: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+    """Close the turn: the answer becomes a message under its author's name, and the book its usage."""
+    place = place_of(config)
+    run = await run_of(place, runtime)
+    answer, outcome, reason = state.get("answer"), state.get("outcome") or "failed", state.get("reason") or ""
+    if answer is None and outcome in ("completed", "degraded"):
+        outcome, reason = "failed", reason or "nobody answered"
+    said = _text(answer) if answer is not None else f"{outcome}: {reason}"
+    message = AIMessage(
+        said,
+        name=state.get("author") or None,
+        id=digest(["answer", place.path, state.get("turn"), state.get("asked"), said]),
+        response_metadata={"outcome": outcome, "reason": reason},
+    )
+    used = usage_by_agent(run.book.under(place.path))
+    return {
+        "messages": [message],
+        "outcome": outcome,
+        "reason": reason,
+        "usage": {**used, "total": total(used.values())},
+    }
+
+
+async def _archive(messages: list[Any], config: RunnableConfig, runtime: Runtime[Any]) -> None:
+    if runtime.store is None:
+        return
+    thread = place_of(config).thread
+    key = digest([m.id for m in messages])
+    await runtime.store.aput(
+        (ARCHIVE, digest(thread)), key, {"messages": [m.model_dump(mode="json") for m in messages]}, index=False
+    )
+
+
+def _text(answer: dict[str, Any]) -> str:
+    text = answer.get("text")
+    return text if isinstance(text, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def _empties(schema: type) -> dict[str, Any]:
+    """What each channel of a state holds when nothing was written to it yet."""
+    return {name: _empty(hint) for name, hint in get_type_hints(schema, include_extras=True).items()}
+
+
+def _empty(hint: Any) -> Any:
+    bare = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+    made = get_origin(bare) or bare
+    value: Any = made() if made in (list, dict, int, str, float, bool) else None
+    reduced = any(isinstance(m, BaseChannel) or callable(m) for m in getattr(hint, "__metadata__", ()))
+    return Overwrite(value) if reduced else value

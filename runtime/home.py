@@ -1,0 +1,11 @@
+"""Where data lies that belongs to no project: MOTET_HOME, else ~/.motet."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The home folder, made with mode 700 when it is not there yet."""
+    folder = Path(os.environ.get("MOTET_HOME") or "~/.motet").expanduser()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

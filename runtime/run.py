@@ -1,0 +1,155 @@
+"""What all nested graphs of one run share: its book, its ledger, its limit on concurrency.
+
+It is found through the run's control object, which LangGraph hands to every nested graph; a run
+that is resumed in another process rebuilds it from the book.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel._read import ChannelRead  # the engine's own way to read a channel from a task
+from langgraph.runtime import Runtime
+
+from runtime.book import Book
+from runtime.ledger import Ledger
+from state.budget import Limit
+from state.context import Context
+from state.errors import InputError
+from state.record import spent
+from pydantic import ValidationError
+
+HERE = "__motet"  # the config key under which a parent tells a nested graph where it stands
+KEPT = 256  # runs remembered; idle ones go first
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a run a call happens: the thread, its branch and turn, and the visits from the root graph down."""
+
+    thread: str = ""
+    branch: str = "main"
+    turn: int = 0
+    path: str = ""
+
+    def below(self, visit: str) -> "Place":
+        """The place of a graph that this visit calls."""
+        return Place(self.thread, self.branch, self.turn, f"{self.path}/{visit}" if self.path else visit)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run at work. `began` is the monotonic time at which this sitting of it began, in seconds."""
+
+    control: Any
+    context: Context
+    book: Book
+    ledger: Ledger
+    room: asyncio.Semaphore
+    began: float = field(default_factory=time.monotonic)
+    warned: bool = False
+    retries: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds in which calls may still begin, or None without a limit."""
+        most = self.context.max_seconds
+        return None if most is None else most - (time.monotonic() - self.began)
+
+    def limit_agent(self, name: str, tokens: int) -> None:
+        """Bound what one agent may use in this run, counting what the book already has of it."""
+        scope = f"agent:{name}"
+        if scope not in self.ledger.scopes:
+            before = spent(r for r in self.book.records() if r["agent"] == name)
+            self.ledger.limit(scope, Limit(tokens=tokens), before)
+
+    def may_retry(self) -> bool:
+        """Spend one of the run's retries: ten, and one more for every ten calls, so that they cannot storm."""
+        if self.retries >= 10 + self.ledger.scopes[""].used.calls // 10:
+            return False
+        self.retries += 1
+        return True
+
+
+_runs: OrderedDict[tuple[int, str, str, int], Run] = OrderedDict()
+_opening: dict[tuple[int, str, str, int], asyncio.Future[Run]] = {}
+
+
+def context_of(runtime: Runtime[Any]) -> Context:
+    """The options of a run; the defaults when none, or only some, were given.
+
+    Raises InputError for unknown or impossible options.
+    """
+    given = runtime.context
+    if isinstance(given, Context):
+        return given
+    try:
+        return Context.model_validate(given or {})
+    except ValidationError as error:
+        known = ", ".join(Context.model_fields)
+        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"the run's context does not fit: {what}. Known options: {known}") from error
+
+
+def place_of(config: RunnableConfig) -> Place:
+    """Where we stand: told by the parent graph, or read from the root graph's own channels."""
+    configurable: Mapping[str, Any] = config.get("configurable") or {}
+    if (told := configurable.get(HERE)) is not None:
+        return Place(*told)
+    thread = str(configurable.get("thread_id") or "")
+    try:
+        now = ChannelRead.do_read(config, select=["branch", "turn"])
+    except (KeyError, RuntimeError):  # a root graph that is not ours, or no graph at all
+        now = {}
+    return Place(thread, now.get("branch") or "main", now.get("turn") or 0)
+
+
+def told(place: Place) -> RunnableConfig:
+    """The config by which a nested graph learns its place."""
+    return {"configurable": {HERE: (place.thread, place.branch, place.turn, place.path)}}
+
+
+async def run_of(place: Place, runtime: Runtime[Any]) -> Run:
+    """The run that a node belongs to; opened, and on a resume rebuilt from its book, at first use."""
+    key = (id(runtime.control), place.thread, place.branch, place.turn)
+    if (run := _runs.get(key)) is not None:
+        return run
+    if (opening := _opening.get(key)) is not None:
+        return await asyncio.shield(opening)
+    _opening[key] = asyncio.get_running_loop().create_future()
+    try:
+        run = await _open(place, runtime)
+    except BaseException as error:
+        _opening.pop(key).set_exception(error)
+        raise
+    _runs[key] = run
+    _opening.pop(key).set_result(run)
+    _forget()
+    return run
+
+
+async def _open(place: Place, runtime: Runtime[Any]) -> Run:
+    context = context_of(runtime)
+    book = Book(runtime.store, thread=place.thread, branch=place.branch, turn=place.turn)
+    if place.thread:
+        await book.load()
+    limit = Limit(
+        calls=context.max_calls,
+        tokens=context.max_tokens,
+        microusd=None if context.max_usd is None else round(context.max_usd * 1e6),
+    )
+    ledger = Ledger(limit, spent(book.records()))
+    return Run(runtime.control, context, book, ledger, asyncio.Semaphore(context.max_concurrency))
+
+
+def _forget() -> None:
+    """Keep the map bounded: a control object has no weak references, so idle runs are dropped by age."""
+    for key in list(_runs):
+        if len(_runs) <= KEPT:
+            return
+        if _runs[key].ledger.idle:
+            del _runs[key]

@@ -1,0 +1,102 @@
+"""Sync over async: one background loop, the same coroutines, the caller's context.
+
+Nodes are async only; scripts and notebooks call `invoke`, `stream` and `batch` all the same, also
+from inside a running loop.
+"""
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Coroutine, Iterator
+from functools import cache
+from typing import Any, TypeVar
+
+from langgraph.graph.state import CompiledStateGraph
+
+T = TypeVar("T")
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="motet-sync", daemon=True).start()
+    return loop
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop and wait for it; Ctrl-C cancels it and waits for its end."""
+    context, loop = contextvars.copy_context(), _loop()
+    if threading.current_thread().name == "motet-sync":
+        work.close()
+        raise RuntimeError("a sync method was called from inside the async loop that would run it: await the async one")
+    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    tasks: list[asyncio.Task[T]] = []
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            done.put((None, KeyboardInterrupt()))
+        elif (error := task.exception()) is not None:
+            done.put((None, error))
+        else:
+            done.put((task.result(), None))
+
+    def start() -> None:
+        task = loop.create_task(work, context=context)
+        tasks.append(task)
+        task.add_done_callback(finish)
+
+    loop.call_soon_threadsafe(start)
+    try:
+        value, error = done.get()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [t.cancel() for t in tasks])
+        done.get()
+        raise
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # None only together with an error
+
+
+class Graph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled graph whose sync methods run its async ones."""
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        """See `ainvoke`."""
+        return wait(self.ainvoke(*args, **kwargs))
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """See `astream`."""
+        parts = self.astream(*args, **kwargs)
+        try:
+            while True:
+                try:
+                    yield wait(_next(parts))
+                except StopAsyncIteration:
+                    return
+        finally:
+            wait(parts.aclose())
+
+    def batch(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """See `abatch`."""
+        return wait(self.abatch(*args, **kwargs))
+
+    def get_state(self, *args: Any, **kwargs: Any) -> Any:
+        """See `aget_state`."""
+        return wait(self.aget_state(*args, **kwargs))
+
+    def get_state_history(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """See `aget_state_history`."""
+        return iter(wait(_all(self.aget_state_history(*args, **kwargs))))
+
+    def update_state(self, *args: Any, **kwargs: Any) -> Any:
+        """See `aupdate_state`."""
+        return wait(self.aupdate_state(*args, **kwargs))
+
+
+async def _next(parts: Any) -> Any:
+    return await anext(parts)
+
+
+async def _all(parts: Any) -> list[Any]:
+    return [part async for part in parts]

@@ -1,0 +1,51 @@
+"""What this house raises. Everything a caller may want to catch is here, and only here."""
+
+
+class MotetError(Exception):
+    """Base of every error of this house; its text names what is wrong and how to mend it."""
+
+
+class ContractError(MotetError):
+    """Raised when an agent, a tool or a graph is built from parts that cannot work together."""
+
+
+class InputError(MotetError):
+    """Raised when what a run, a tool or an agent is given does not validate."""
+
+
+class OutputError(MotetError):
+    """Raised when an answer does not validate after its repairs."""
+
+
+class BudgetError(MotetError):
+    """Raised when a reservation does not fit what is left of a budget."""
+
+
+class EndpointError(MotetError):
+    """Raised when a model's server answers with something that is no answer (HTML, nulls, no choices)."""
+
+
+class ThreadError(MotetError):
+    """Raised when a saved thread is unknown, is waiting for something else, or cannot be continued."""
+
+
+class StorageError(MotetError):
+    """Raised when a database cannot be opened, read or written."""
+
+
+class DocumentError(MotetError):
+    """Raised when a folder of documents cannot be used: missing, empty, unreadable."""
+
+
+class ToolError(MotetError):
+    """Raised by a tool that could not do what it was asked.
+
+    `retryable` says whether the same call may succeed later; `suggestion` tells the agent what to do
+    instead. Both reach the agent, so that it can act on them.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, suggestion: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+        self.suggestion = suggestion
