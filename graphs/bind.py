@@ -27,9 +27,13 @@ def bind(who: Bindable, by: By = None) -> Bound:
     if not isinstance(who, Agent):
         return Bound(_contract(who), who)
     if by is not None and not isinstance(by, BaseChatModel | Pregel) and not callable(by):
-        raise ContractError(f"agent {who.name!r}: {type(by).__name__} cannot answer; give a chat model, a graph or a function")
+        raise ContractError(
+            f"agent {who.name!r}: {type(by).__name__} cannot answer; give a chat model, a graph or a function"
+        )
     if who.tools and not isinstance(by, BaseChatModel | None):
-        raise ContractError(f"agent {who.name!r}: tools belong to an agent that a model answers for; drop tools, or `by`")
+        raise ContractError(
+            f"agent {who.name!r}: tools belong to an agent that a model answers for; drop tools, or `by`"
+        )
     answers: By = react.build(who, by) if who.tools else by
     return Bound(who, answers, _fallbacks(who))
 

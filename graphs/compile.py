@@ -8,13 +8,12 @@ from langgraph.graph import StateGraph
 from nodes.agent import Bound
 from runtime.lint import lint
 from runtime.sync import Graph
+from state.errors import ContractError
 
 MARGIN = 8  # super-steps beside those of the bounds: begin, finish, and a person's detours
 
 
-def compiled(
-    builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequence[Bound], steps: int
-) -> Graph:
+def compiled(builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequence[Bound], steps: int) -> Graph:
     """Compile a pattern. `steps` is the most super-steps its bounds allow; the recursion limit follows.
 
     Raises ContractError when the wiring cannot work, naming the node and the mend.
@@ -26,3 +25,13 @@ def compiled(
     return graph.with_config(  # type: ignore[return-value]  # a copy of the same class
         recursion_limit=max([steps + MARGIN, *limits]), tags=[f"pattern:{name}"], metadata={"pattern": name}
     )
+
+
+def distinct(pattern: str, agents: Sequence[Bound], *, taken: Sequence[str] = ()) -> list[str]:
+    """The names of agents that become nodes. Raises ContractError when two are equal, or a role has the name."""
+    names = [b.agent.name for b in agents]
+    for name in names:
+        if names.count(name) > 1 or name in taken:
+            other = "a role of the pattern" if name in taken else "another agent"
+            raise ContractError(f"{pattern}: {name!r} is also the name of {other}; rename the agent")
+    return names

@@ -40,7 +40,7 @@ def build(agent: Agent, by: object = None) -> Graph:
         .add_node("think", think(bound), metadata={"agent": agent.name})
         .add_node("gate", gate(agent))
         .add_node("act", act(agent))
-        .add_node("finish", finish)
+        .add_node("finish", finish())
         .add_edge(START, "begin")
         .add_edge("begin", "think")
         .add_conditional_edges("think", after_think)

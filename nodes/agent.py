@@ -18,12 +18,13 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
 
 from nodes import human
-from nodes.answer import Asked, from_function, from_graph, from_model
+from nodes.answer import from_function, from_graph, from_model
+from nodes.asked import Asked
 from runtime.failures import failure_of
 from runtime.run import place_of, run_of
 from state.agent import Agent, Failure, Reply, Text
 from state.errors import BudgetError, OutputError
-from state.record import Record, digest
+from state.record import Kind, digest
 from state.turn import explain
 
 Function = Callable[[Any], Any]
@@ -91,7 +92,9 @@ async def call(
 
 async def _once(bound: Bound, asked: Asked) -> Reply:
     """One call, without the failure policy. A call that this very task already finished is not made again."""
-    kind = "graph" if bound.graph else "model" if bound.by is None or isinstance(bound.by, BaseChatModel) else "function"
+    kind: Kind = (
+        "graph" if bound.graph else "model" if bound.by is None or isinstance(bound.by, BaseChatModel) else "function"
+    )
     done = asked.run.book.finished(asked.place.path, asked.visit, kind, task=asked.task, digest=asked.digest)
     if done is not None:
         return Reply(**done["content"])

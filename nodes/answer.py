@@ -56,13 +56,7 @@ async def from_function(asked: Asked, function: Callable[[Any], Any]) -> Reply:
     record = await asked.run.book.start("function", **asked.about())
     try:
         async with asked.run.room, asyncio.timeout(asked.agent.limits.seconds_per_call):
-            raw = (
-                await function(asked.given)
-                if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
-                else await asyncio.to_thread(function, asked.given)
-            )
-            if inspect.isawaitable(raw):
-                raw = await raw
+            raw = await function(asked.given) if _is_async(function) else await asyncio.to_thread(function, asked.given)
         output = checked(asked.agent, raw)
     except GraphBubbleUp:
         raise
@@ -72,6 +66,10 @@ async def from_function(asked: Asked, function: Callable[[Any], Any]) -> Reply:
     reply = finished(asked.agent, output, flag=violated(asked, output))
     await asked.run.book.end(record, "completed", **asked.shown(reply))
     return reply
+
+
+def _is_async(function: Callable[[Any], Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
@@ -94,7 +92,7 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
         config["callbacks"] = [Meter(asked, place)]
         found = await graph.ainvoke({"messages": [HumanMessage(render(asked.given))]}, config)
         reply = finished(agent, checked(agent, {"text": found["messages"][-1].text}))
-    used = dict(total(usage_by_agent(book.under(place.path)).values()))
+    used = total(usage_by_agent(book.under(place.path)).values())
     reply = replace(reply, usage=used)
     await book.end(record, reply.outcome, reason=reply.reason, **asked.shown(reply))
     return reply

@@ -12,9 +12,7 @@ from state.decision import ActionRequest, Decision, Decisions, DecisionType, Req
 from state.record import digest
 
 
-async def ask(
-    request: Request, *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
-) -> Decisions:
+async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]) -> Decisions:
     """Ask, and return the decisions in the order of the request.
 
     The node stops here until somebody answers, and runs again from its start then: nothing with an
@@ -26,9 +24,7 @@ async def ask(
     asked = digest(request.model_dump(mode="json"))
     open_ = [r for r in run.book.of(place.path, visit, "human") if not r["outcome"] and r["digest"] == asked]
     record = (
-        open_[-1]
-        if open_
-        else await run.book.start("human", agent=agent, path=place.path, visit=visit, digest=asked)
+        open_[-1] if open_ else await run.book.start("human", agent=agent, path=place.path, visit=visit, digest=asked)
     )
 
     class Answer(Decisions):
@@ -54,7 +50,9 @@ async def approve(
     if policy == "auto":
         return [Decision(type="approve") for _ in actions]
     if policy == "deny":
-        return [Decision(type="reject", message="this run may not use tools with irreversible effects") for _ in actions]
+        return [
+            Decision(type="reject", message="this run may not use tools with irreversible effects") for _ in actions
+        ]
     allowed: list[DecisionType] = ["approve", "edit", "reject"]
     request = Request(
         kind="approval",
@@ -70,7 +68,9 @@ async def escalate(
     """Hand the whole case to a person, who answers in the agent's stead or declines."""
     request = Request(
         kind="escalation",
-        action_requests=[ActionRequest(name=agent, args=case, description=f"{agent} could not do this: answer, or decline")],
+        action_requests=[
+            ActionRequest(name=agent, args=case, description=f"{agent} could not do this: answer, or decline")
+        ],
         review_configs=[ReviewConfig(action_name=agent, allowed_decisions=["respond", "reject"])],
         case=case,
     )

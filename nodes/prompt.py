@@ -84,7 +84,9 @@ def _arguments(name: str, message: AIMessage) -> Any:
             return call["args"]
     for broken in message.invalid_tool_calls:
         if broken.get("name") == name:
-            raise OutputError(f"the arguments of {name} are not valid JSON: {broken.get('error') or broken.get('args')}")
+            raise OutputError(
+                f"the arguments of {name} are not valid JSON: {broken.get('error') or broken.get('args')}"
+            )
     found = re.search(r"\{.*\}", message.text, re.DOTALL)
     if found:
         try:

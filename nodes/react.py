@@ -35,14 +35,15 @@ def think(bound: Bound) -> Node:
         given = _given(agent, state)
         if last and isinstance(given, Task):
             given = given.model_copy(update={"constraints": [*given.constraints, LAST]})
-        reply = await call(
-            bound, given, visit=f"think/{step}", config=config, runtime=runtime, history=scratch
-        )
+        reply = await call(bound, given, visit=f"think/{step}", config=config, runtime=runtime, history=scratch)
         if reply.message is not None and not last:
             return {"scratch": messages_from_dict([reply.message]), "steps": step}
         if reply.message is not None:
             best = _best(scratch)
-            return {"steps": step, **ended("degraded", f"no answer within {step} steps", answer=best, author=agent.name)}
+            return {
+                "steps": step,
+                **ended("degraded", f"no answer within {step} steps", answer=best, author=agent.name),
+            }
         best = None if reply.ok else _best(scratch)
         return {"steps": step, **concluded(reply, best=best)}
 
@@ -104,7 +105,7 @@ def calls_of(state: State) -> list[dict[str, Any]]:
 
 def _given(agent: Agent, state: State) -> Any:
     task = task_of(state)
-    return task.model_copy(update={"turn": 0}) if agent.input is Task else json.loads(task.goal)
+    return task if agent.input is Task else json.loads(task.goal)
 
 
 def _results(scratch: list[AnyMessage]) -> dict[str, Any]:

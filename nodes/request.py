@@ -14,7 +14,7 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 from nodes.asked import Asked
 from runtime.failures import TRIES, failure_of, pause
 from runtime.ledger import Hold
-from runtime.models import Price, most_tokens, model, name_of, price_of
+from runtime.models import Price, model, most_tokens, name_of, price_of
 from state.agent import Reply
 from state.budget import Amount
 from state.errors import BudgetError, EndpointError, InputError, OutputError
@@ -38,7 +38,9 @@ class Request:
         self.llm = llm or model(self.name)
         price = price_of(self.name)
         if price is None and context.max_usd is not None:
-            raise InputError(f"a budget in dollars needs the price of {self.name}: add it to the table MOTET_PRICES names")
+            raise InputError(
+                f"a budget in dollars needs the price of {self.name}: add it to the table MOTET_PRICES names"
+            )
         self.price = price or Price()
         self.scopes = ("", f"agent:{agent.name}", *_above(asked.place.path))
         if agent.limits.tokens_per_run is not None:
@@ -109,7 +111,12 @@ class Request:
         config: RunnableConfig = {
             "run_name": agent.name,
             "tags": [OWN, f"agent:{agent.name}", f"tier:{agent.tier}"],
-            "metadata": {"agent": agent.name, "tier": agent.tier, "visit": self.asked.visit, "path": self.asked.place.path},
+            "metadata": {
+                "agent": agent.name,
+                "tier": agent.tier,
+                "visit": self.asked.visit,
+                "path": self.asked.place.path,
+            },
         }
         options: dict[str, Any] = {"max_tokens": cap}
         if self.tools:
@@ -148,7 +155,9 @@ class Request:
         if why == "length" and cap < self.asked.agent.limits.tokens_per_call:
             raise BudgetError(f"the answer was cut at the {cap} tokens that were left")
         if why == "length":
-            raise OutputError(f"the answer was cut at {cap} tokens: raise limits.tokens_per_call of {self.asked.agent.name}")
+            raise OutputError(
+                f"the answer was cut at {cap} tokens: raise limits.tokens_per_call of {self.asked.agent.name}"
+            )
         if refusal or why == "content_filter":
             raise OutputError(f"{self.name} refused: {refusal or why}")
         return message

@@ -58,27 +58,31 @@ def begin(schema: type) -> Node:
     return begin
 
 
-async def finish(state: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-    """Close the turn: the answer becomes a message under its author's name, and the book its usage."""
-    place = place_of(config)
-    run = await run_of(place, runtime)
-    answer, outcome, reason = state.get("answer"), state.get("outcome") or "failed", state.get("reason") or ""
-    if answer is None and outcome in ("completed", "degraded"):
-        outcome, reason = "failed", reason or "nobody answered"
-    said = _text(answer) if answer is not None else f"{outcome}: {reason}"
-    message = AIMessage(
-        said,
-        name=state.get("author") or None,
-        id=digest(["answer", place.path, state.get("turn"), state.get("asked"), said]),
-        response_metadata={"outcome": outcome, "reason": reason},
-    )
-    used = usage_by_agent(run.book.under(place.path))
-    return {
-        "messages": [message],
-        "outcome": outcome,
-        "reason": reason,
-        "usage": {**used, "total": total(used.values())},
-    }
+def finish() -> Node:
+    """The node that closes a turn: the answer becomes a message under its author's name, the book its usage."""
+
+    async def finish(state: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        place = place_of(config)
+        run = await run_of(place, runtime)
+        answer, outcome, reason = state.get("answer"), state.get("outcome") or "failed", state.get("reason") or ""
+        if answer is None and outcome in ("completed", "degraded"):
+            outcome, reason = "failed", reason or "nobody answered"
+        said = _text(answer) if answer is not None else f"{outcome}: {reason}"
+        message = AIMessage(
+            said,
+            name=state.get("author") or None,
+            id=digest(["answer", place.path, state.get("turn"), state.get("asked"), said]),
+            response_metadata={"outcome": outcome, "reason": reason},
+        )
+        used = usage_by_agent(run.book.under(place.path))
+        return {
+            "messages": [message],
+            "outcome": outcome,
+            "reason": reason,
+            "usage": {**used, "total": total(used.values())},
+        }
+
+    return finish
 
 
 async def _archive(messages: list[Any], config: RunnableConfig, runtime: Runtime[Any]) -> None:

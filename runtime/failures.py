@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.exceptions import ModelError
 
-from state.agent import Failure
+from state.agent import Failure, Owner
 from state.errors import EndpointError, InputError, OutputError, ToolError
 
 TRIES = 4  # requests for one answer, transient failures included
@@ -25,7 +25,7 @@ def failure_of(error: BaseException, *, at: str) -> Failure:
         return Failure(kind=kind, message=message, owner="receiver", at=at)
     if isinstance(error, ModelError):
         again = error.is_retryable and not exhausted(error)
-        owner = "environment" if error.is_retryable else "receiver"
+        owner: Owner = "environment" if error.is_retryable else "receiver"
         return Failure(kind=kind, message=message, owner=owner, retryable=again, at=at)
     if isinstance(error, EndpointError):
         return Failure(kind=kind, message=message, owner="environment", at=at)

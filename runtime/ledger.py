@@ -30,7 +30,7 @@ class Hold:
 
 
 class Ledger:
-    """Sums are kept under a lock, as a foreign graph may count from other threads; waiting is for the run's own loop."""
+    """Sums are kept under a lock, as a foreign graph may count from other threads; only the run's loop waits."""
 
     def __init__(self, limit: Limit, spent: Amount | None = None) -> None:
         self.scopes: dict[str, Scope] = {"": Scope(limit, spent or Amount())}

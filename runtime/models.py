@@ -16,6 +16,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from pydantic import SecretStr
 
 from state.context import Context, Tier
 from state.errors import InputError
@@ -80,7 +81,7 @@ def _openai(name: str) -> BaseChatModel:
     return ChatOpenAI(
         model=name,
         base_url=base,
-        api_key=key,  # type: ignore[arg-type]  # SecretStr is made of it
+        api_key=SecretStr(key),
         timeout=float(os.environ.get("MOTET_TIMEOUT", "60")),
         max_retries=0,  # the door retries, with the run's budget in view
         stream_usage=True,  # absent from streams of compatible servers otherwise
@@ -103,7 +104,9 @@ def prices() -> dict[str, Price]:
         table = json.loads(Path(path).expanduser().read_text("utf-8"))
         return {name: Price(round(float(i) * 1e6), round(float(o) * 1e6)) for name, (i, o) in table.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f'the price table {path} does not fit {{"model": [in, out]}} in dollars per million: {error}') from error
+        raise InputError(
+            f'the price table {path} does not fit {{"model": [in, out]}} in dollars per million: {error}'
+        ) from error
 
 
 def price_of(name: str) -> Price | None:

@@ -17,7 +17,13 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.cache.base import BaseCache
 from langgraph.cache.memory import InMemoryCache
-from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -31,7 +37,9 @@ from state.errors import StorageError
 T = TypeVar("T")
 G = TypeVar("G")
 
-ALLOWED = [("langgraph.types", "Interrupt")]  # all that a checkpoint of ours may contain besides plain data and messages
+ALLOWED = [
+    ("langgraph.types", "Interrupt")
+]  # all that a checkpoint of ours may contain besides plain data and messages
 
 
 def serializer() -> JsonPlusSerializer:
@@ -78,7 +86,7 @@ def _sqlite(url: str, path: Path) -> Persistence:
         store.setup()
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
-            f"the database {path} cannot be used: {error}. Give another one with --db or MOTET_DB, or mend its permissions"
+            f"the database {path} cannot be used: {error}. Name another with --db or MOTET_DB, or mend its permissions"
         ) from error
 
     def close() -> None:
@@ -92,7 +100,7 @@ def _sqlite(url: str, path: Path) -> Persistence:
 
 
 def _connect(path: Path, **options: Any) -> sqlite3.Connection:
-    conn = sqlite3.connect(path, check_same_thread=False, timeout=30, **options)
+    conn: sqlite3.Connection = sqlite3.connect(path, check_same_thread=False, timeout=30, **options)
     conn.execute("PRAGMA journal_mode=WAL")
     conn.execute("PRAGMA synchronous=NORMAL")
     return conn
@@ -112,7 +120,11 @@ class Saver(SqliteSaver):
         return await self._do(lambda: self.get_tuple(config))
 
     async def aput(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         return await self._do(lambda: self.put(config, checkpoint, metadata, new_versions))
 

@@ -67,7 +67,7 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """See `astream`."""
-        parts = self.astream(*args, **kwargs)
+        parts: Any = self.astream(*args, **kwargs)
         try:
             while True:
                 try:

@@ -28,17 +28,29 @@ class Context(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    planner: str = Field("", description="Model of the agents that plan; empty: MOTET_PLANNER, else MOTET_MODEL, else offline")
-    worker: str = Field("", description="Model of the agents that work; empty: MOTET_WORKER, else MOTET_MODEL, else offline")
-    judge: str = Field("", description="Model of the agents that judge; empty: MOTET_JUDGE, else MOTET_MODEL, else offline")
+    planner: str = Field(
+        "", description="Model of the agents that plan; empty: MOTET_PLANNER, else MOTET_MODEL, else offline"
+    )
+    worker: str = Field(
+        "", description="Model of the agents that work; empty: MOTET_WORKER, else MOTET_MODEL, else offline"
+    )
+    judge: str = Field(
+        "", description="Model of the agents that judge; empty: MOTET_JUDGE, else MOTET_MODEL, else offline"
+    )
     docs: str = Field("", description="Folder of documents that the run may read; empty: MOTET_DOCS, else none")
     user: User = User()
-    approve: Approval = Field("ask", description="What happens before an irreversible tool runs: ask a person, auto-approve, or deny")
+    approve: Approval = Field(
+        "ask", description="What happens before an irreversible tool runs: ask a person, auto-approve, or deny"
+    )
     max_tokens: int | None = Field(None, ge=1, description="Tokens the whole run may use, in and out")
     max_usd: float | None = Field(None, gt=0, description="Dollars the whole run may cost")
     max_calls: int | None = Field(None, ge=1, description="Model calls the whole run may make")
-    max_seconds: float | None = Field(None, gt=0, description="Seconds from the start of a turn in which calls may begin")
-    max_concurrency: int = Field(16, ge=1, description="Model and tool calls at once, over all branches and nested graphs")
+    max_seconds: float | None = Field(
+        None, gt=0, description="Seconds from the start of a turn in which calls may begin"
+    )
+    max_concurrency: int = Field(
+        16, ge=1, description="Model and tool calls at once, over all branches and nested graphs"
+    )
     seed: int = Field(0, description="Seeds whatever a pattern shuffles")
 
     def model_of(self, tier: Tier) -> str:

@@ -8,12 +8,12 @@ ends, under one id, so that what was paid for and lost (a killed process) is sti
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from state.budget import Amount
-from state.usage import Usage, nothing
+from state.usage import Usage, total
 
 Kind = Literal["model", "function", "graph", "tool", "human", "note"]
 
@@ -78,7 +78,7 @@ def usage_by_agent(records: Iterable[Record]) -> dict[str, Usage]:
     for r in records:
         if r["kind"] not in ("model", "function"):
             continue
-        used = out.setdefault(r["agent"], nothing())
+        used = out.setdefault(r["agent"], total())
         if r.get("cached"):
             used["cached"] += 1
             continue

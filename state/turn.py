@@ -86,14 +86,9 @@ def explain(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
 
 
-def goal(state: Turn) -> str:
-    """What this turn is about, in words."""
-    return task_of(state).goal
-
-
 def task_of(state: Turn) -> Task:
-    """The settled task of this turn."""
-    return Task.model_validate(state.get("task"))
+    """The settled task of this turn, fit to be handed on."""
+    return Task.model_validate(state.get("task")).model_copy(update={"turn": 0})
 
 
 def concluded(reply: Reply, *, best: dict[str, Any] | None = None) -> dict[str, Any]:
