@@ -14,6 +14,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel._read import ChannelRead  # the engine's own way to read a channel from a task
 from langgraph.runtime import Runtime
+from pydantic import ValidationError
 
 from runtime.book import Book
 from runtime.ledger import Ledger
@@ -21,7 +22,6 @@ from state.budget import Limit
 from state.context import Context
 from state.errors import InputError
 from state.record import spent
-from pydantic import ValidationError
 
 HERE = "__motet"  # the config key under which a parent tells a nested graph where it stands
 KEPT = 256  # runs remembered; idle ones go first

@@ -58,7 +58,8 @@ def rules_of(folder: Path) -> Access:
 def _compiled(glob: str) -> re.Pattern[str]:
     plain = _plain(glob).removeprefix("./").rstrip("/")
     prefix = "" if "/" in plain else "(?:.*/)?"
-    pattern = "".join(_WILD.get(token) or re.escape(token) for token in re.findall(r"\*\*/|\*\*|.", plain.lstrip("/"), re.S))
+    tokens = re.findall(r"\*\*/|\*\*|.", plain.lstrip("/"), re.DOTALL)
+    pattern = "".join(_WILD.get(token) or re.escape(token) for token in tokens)
     return re.compile(f"{prefix}{pattern}(?:/.*)?", re.DOTALL)
 
 

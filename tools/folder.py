@@ -77,7 +77,7 @@ def scan(folder: Path, *, without: Collection[Path] = ()) -> tuple[list[Found], 
 
 
 def opened(found: Found) -> BinaryIO:
-    """The file, open for reading bytes. Raises DocumentError with the reason where it cannot be, or is a link by now."""
+    """The file, open for reading bytes. Raises DocumentError where it cannot be, or is a link by now."""
     # Without O_NONBLOCK, a pipe put in the file's place since the scan would wait for a writer for ever.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -92,7 +92,7 @@ def opened(found: Found) -> BinaryIO:
 
 
 def content(found: Found, *, limit: int) -> bytes:
-    """The file's bytes. Raises DocumentError with the reason: unreadable, a link by now, or more than `limit` bytes."""
+    """The file's bytes. Raises DocumentError with the reason: unreadable, a link by now, over `limit` bytes."""
     try:
         with opened(found) as stream:
             data = stream.read(limit + 1)

@@ -62,7 +62,7 @@ class Library:
         return self._index.search(expression, limit=limit, user=user) if expression and limit > 0 else []
 
     def read(self, file: str, *, section: str | None = None, user: User = ANYONE) -> list[Passage]:
-        """A file's passages in order, or those of one section with all its parts; empty where there is no such thing."""
+        """A file's passages in order, or those of one section with all its parts; empty where there are none."""
         if section is None:
             return self._index.span(file, 0, 2**31, user=user)
         return self._index.section(file, section, user=user)

@@ -22,6 +22,7 @@ class Unique:
         self._next: dict[str, int] = {}
 
     def __call__(self, name: str) -> str:
+        """The name, or the first variation of it that is free."""
         unique, number = name, self._next.get(name, 2)
         while unique in self._taken:
             unique, number = f"{name}{self._separator}{number}", number + 1

@@ -90,7 +90,7 @@ def cut(text: str) -> Iterator[str]:
         start += size
 
 
-_BOUNDARIES = [re.compile(p) for p in (r"\n[^\S\n]*\n", r"[.!?。！？][\"')\]]*\s", r"\n", r"\s")]
+_BOUNDARIES = [re.compile(p) for p in (r"\n[^\S\n]*\n", r"[.!?\u3002\uff01\uff1f][\"')\]]*\s", r"\n", r"\s")]
 
 
 def _last(boundary: re.Pattern[str], window: str) -> int:

@@ -13,10 +13,11 @@ from tools.passages import Section
 
 DROPPED = {"script", "style", "nav", "noscript", "template", "svg"}
 VERBATIM = {"script", "style"}  # what looks like a tag inside these is not one
-BLOCKS = set(
-    """address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form
-    header hr li main ol p pre section summary table tbody tfoot thead tr ul""".split()
-)
+_BLOCKS = """
+address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form header hr li
+main ol p pre section summary table tbody tfoot thead tr ul
+"""
+BLOCKS = frozenset(_BLOCKS.split())
 HEADING = re.compile(r"h[1-6]")
 TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
 MARKUP = re.compile(r"<(?=[a-zA-Z/!?])")  # any other "<" is text
@@ -40,7 +41,7 @@ def webpage(text: str) -> Iterator[Section]:
             dropped, depth = tag, 1
         elif HEADING.fullmatch(tag):
             if closing and heading is not None:
-                spoken = " ".join("".join(heading).replace("¶", "").split())
+                spoken = " ".join("".join(heading).split()).rstrip("¶# ")  # marks that link to the heading itself
                 if spoken:
                     yield from outline.begin(int(tag[1]), spoken)
             heading = None if closing else []
