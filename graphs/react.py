@@ -20,7 +20,7 @@ from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
 from state.react import State, next_move
-from state.turn import Given, Result
+from state.turn import Given, Result, steps_left
 
 
 def build(agent: Agent, by: object = None) -> Graph:
@@ -32,7 +32,7 @@ def build(agent: Agent, by: object = None) -> Graph:
 
     async def after_think(state: State) -> Literal["gate", "act", "finish"]:
         calls = [] if state.get("outcome") else calls_of(state)
-        return next_move(calls, agent.tools, state["steps"], agent.limits.steps, state["remaining_steps"])
+        return next_move(calls, agent.tools, state["steps"], agent.limits.steps, steps_left(state))
 
     return compiled(
         StateGraph(State, context_schema=Context, input_schema=Given, output_schema=Result)

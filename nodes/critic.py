@@ -13,7 +13,7 @@ from state.agent import Reply
 from state.critic import State, blocking, issues_of, listed, verdict_of, weight
 from state.decision import ActionRequest, Request, ReviewConfig
 from state.task import Task
-from state.turn import concluded, ended, task_of
+from state.turn import concluded, ended, steps_left, task_of
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -70,7 +70,7 @@ def weigh(max_rounds: int) -> Node:
             return kept | ended("completed", "", answer=draft, author=author)
         if verdict == "reject":
             return kept | ended("rejected", listed(issues), author=author)
-        if state["round"] >= max_rounds or state["remaining_steps"] < STEPS_PER_ROUND:
+        if state["round"] >= max_rounds or steps_left(state) < STEPS_PER_ROUND:
             return kept | ended(
                 "degraded", f"open after {state['round']} round(s): {listed(left)}", answer=best, author=author
             )

@@ -15,7 +15,7 @@ from state.agent import Agent
 from state.decision import ActionRequest
 from state.react import State, irreversible, same_call
 from state.task import Task
-from state.turn import concluded, ended, task_of
+from state.turn import concluded, ended, steps_left, task_of
 from tools.guard import execute, find
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
@@ -31,7 +31,7 @@ def think(bound: Bound) -> Node:
     async def think(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
         step = (state.get("steps") or 0) + 1
         scratch = state.get("scratch") or []
-        last = step >= agent.limits.steps or state.get("remaining_steps", 99) < 8
+        last = step >= agent.limits.steps or steps_left(state) < 8
         given = _given(agent, state)
         if last and isinstance(given, Task):
             given = given.model_copy(update={"constraints": [*given.constraints, LAST]})

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from state.plan import Plan, Step, missing, progress
 from state.reducers import merge_keys
-from state.turn import Turn
+from state.turn import Turn, steps_left
 
 
 class State(Turn, total=False):
@@ -29,7 +29,7 @@ def plan_of(state: State) -> Plan:
 
 def next_move(state: State, max_replans: int) -> Literal["work", "replan", "synthesize"]:
     """What follows a piece of work: more of the plan, a new plan for what failed, or the synthesis."""
-    now, left = progress(plan_of(state), state.get("results") or {}), state["remaining_steps"]
+    now, left = progress(plan_of(state), state.get("results") or {}), steps_left(state)
     if spent_out(state) or left < 6:
         return "synthesize"
     if not now.over:

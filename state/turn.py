@@ -20,6 +20,7 @@ from state.task import Task
 Transcript = Annotated[list[AnyMessage], DeltaChannel(merge_messages, snapshot_frequency=1000)]
 
 KEPT = 200  # messages a thread carries from turn to turn; older ones are archived in the store
+UNBOUND = 1_000_000
 LONGEST = 200_000  # characters of one task
 
 
@@ -79,6 +80,16 @@ def settle(state: Turn) -> Task:
             "put long material into a file of the documents folder, and ask about it"
         )
     return task
+
+
+def steps_left(state: Turn) -> int:
+    """Super-steps until the engine's limit.
+
+    While a saved state is changed from outside, the engine always says 2. That is no limit, and a run
+    that really has no more left can no longer be ended well.
+    """
+    left = state.get("remaining_steps")
+    return UNBOUND if left is None or left <= 2 else left
 
 
 def explain(error: ValidationError) -> str:

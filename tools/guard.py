@@ -34,6 +34,7 @@ async def execute(
     run = await run_of(place, runtime)
     asked = digest([name, args])
     known = {} if agent.sensitive else {"args": args}
+    begun = any(not r["outcome"] for r in run.book.of(place.path, visit, "tool"))
     for done in reversed(run.book.of(place.path, visit, "tool")):
         if done["outcome"] == "completed" and done["digest"] == asked and "content" in done:
             return dict(done["content"])
@@ -44,6 +45,11 @@ async def execute(
     )
     try:
         tool, given = _admitted(agent, name, args)
+        if begun and tool.effects == "irreversible":
+            raise ToolError(
+                f"{name} was interrupted by a crash: whether it took effect is unknown, so it was not run again",
+                suggestion="say so in your answer, so that a person can check",
+            )
         async with run.room:
             value = await _run(tool, given, _context(run, place, visit, tool))
         result = {"value": _bounded(value)}
