@@ -21,6 +21,9 @@ from state.agent import Agent
 from state.context import Context
 from state.react import State, next_move
 from state.turn import Given, Result, steps_left
+from tools.calculator import CALCULATE
+from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 
 def build(agent: Agent, by: object = None) -> Graph:
@@ -51,3 +54,12 @@ def build(agent: Agent, by: object = None) -> Graph:
         agents=(bound,),
         steps=2 + 3 * agent.limits.steps,
     )
+
+
+graph = build(
+    Agent(
+        name="assistant",
+        responsibility="Answers a question with the help of documents, tables and a calculator.",
+        tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
+    )
+)

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp, GraphDrained
+from langgraph.errors import GraphBubbleUp, GraphDrained, is_invalid_resume
 from langgraph.pregel import Pregel
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
@@ -112,6 +112,8 @@ async def _once(bound: Bound, asked: Asked) -> Reply:
         fault = Failure(kind="BudgetError", message=str(error), owner="environment", at=asked.agent.name)
         return replace(failed(asked.agent, fault), outcome="out_of_budget")
     except Exception as error:  # the policy decides what follows, not an exception that happens to escape
+        if is_invalid_resume(error):
+            raise  # a person's answer to a question inside did not fit: the question stays open
         return failed(asked.agent, failure_of(error, at=asked.agent.name))
 
 

@@ -3,9 +3,16 @@
 import os
 from pathlib import Path
 
+from state.record import digest
+
 
 def home() -> Path:
     """The home folder, made with mode 700 when it is not there yet."""
     folder = Path(os.environ.get("MOTET_HOME") or "~/.motet").expanduser()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+def files_of(thread: str) -> Path:
+    """Where the files lie that a thread's tools and reports write."""
+    return home() / "files" / digest(thread)[:16]

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Tier = Literal["planner", "worker", "judge"]
 Approval = Literal["auto", "ask", "deny"]
 
+TIERS: tuple[Tier, ...] = ("planner", "worker", "judge")
+
 
 class User(BaseModel):
     """Who asks. Tools receive it, and see only what this user may see."""

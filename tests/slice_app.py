@@ -13,7 +13,7 @@ from state.critic import Critique
 from state.plan import Plan
 from state.tool import Arguments, Tool, ToolContext
 
-LOG = os.environ.get("SLICE_LOG", "/dev/null")
+LOG = os.environ.get("SLICE_LOG", "")
 PAUSE = float(os.environ.get("SLICE_PAUSE", "0"))
 
 
@@ -22,7 +22,8 @@ class Letter(Arguments):
 
 
 async def send(letter: Letter, context: ToolContext) -> dict[str, str]:
-    note(LOG, f"sent {letter.to}")
+    if LOG:
+        note(LOG, f"sent {letter.to}")
     await asyncio.sleep(PAUSE)
     return {"sent": letter.to}
 
@@ -45,11 +46,11 @@ def clerk(messages: Any, tools: Any) -> Any:
     return f"letter: {done[-1].text}"
 
 
-def critic_says(messages: Any, tools: Any) -> Any:
-    if "again" not in messages[-1].text and "draft" in messages[-1].text and '"text": "better' not in messages[-1].text:
-        issue = {"severity": "blocking", "where": "start", "what": "too dry", "check": ""}
-        return [("Critique", {"verdict": "revise", "issues": [issue]})]
-    return [("Critique", {"verdict": "accept", "issues": []})]
+def editor(messages: Any, tools: Any) -> Any:
+    if "better letter" in messages[1].text:
+        return [("Critique", {"verdict": "accept", "issues": []})]
+    issue = {"severity": "blocking", "where": "start", "what": "too dry", "check": ""}
+    return [("Critique", {"verdict": "revise", "issues": [issue]})]
 
 
 def model(script: Any) -> Scripted:
@@ -67,7 +68,7 @@ def plan(messages: Any, tools: Any) -> Any:
 
 team = critic.build(
     bind(Agent(name="clerk", responsibility="Sends letters.", tools=(LOOK, SEND)), model(clerk)),
-    [bind(Agent(name="editor", responsibility="Edits.", output=Critique), model(critic_says))],
+    [bind(Agent(name="editor", responsibility="Edits.", output=Critique), model(editor))],
     reviser=bind(Agent(name="reviser", responsibility="Revises."), model(lambda m, t: "better letter")),
 )
 graph = orchestrator_worker.build(

@@ -82,7 +82,11 @@ def library_of(folder: Path) -> Library:
 
 
 async def search(arguments: SearchArguments, context: ToolContext) -> dict[str, Any]:
-    """The best passages for the query: {"passages": [{"reference", "heading", "text"}], "total": how many}."""
+    """The best passages for the query, and how common its words are.
+
+    {"passages": [{"reference", "heading", "text"}], "total": how many these are,
+    "words": {word: in how many of all passages it stands}, "of": how many passages there are}
+    """
     return await asyncio.to_thread(_search, arguments, context)
 
 
@@ -92,8 +96,10 @@ async def read(arguments: ReadArguments, context: ToolContext) -> dict[str, Any]
 
 
 def _search(arguments: SearchArguments, context: ToolContext) -> dict[str, Any]:
-    found = _library(context).search(arguments.query, limit=arguments.limit, user=context.user)
-    return {"passages": [_plain(passage) for passage in found], "total": len(found)}
+    library = _library(context)
+    found = library.search(arguments.query, limit=arguments.limit, user=context.user)
+    words, passages = library.occurrences(arguments.query, user=context.user)
+    return {"passages": [_plain(passage) for passage in found], "total": len(found), "words": words, "of": passages}
 
 
 def _read(arguments: ReadArguments, context: ToolContext) -> dict[str, Any]:

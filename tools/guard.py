@@ -11,7 +11,7 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from runtime.home import home
+from runtime.home import files_of
 from runtime.run import Place, Run, place_of, run_of
 from state.agent import Agent
 from state.errors import ToolError
@@ -109,7 +109,7 @@ def _context(run: Run, place: Place, visit: str, tool: Tool) -> ToolContext:
         deadline=None if left is None else time.time() + left,
         tokens_left=run.ledger.left("").tokens,
         docs=folder,
-        out=home() / "files" / digest(place.thread)[:16],
+        out=files_of(place.thread),
     )
 
 

@@ -23,6 +23,7 @@ from tools.passages import Passage, Piece
 
 VERSION = 1  # of the tables and of the readers: raise it when the same file would give other passages
 BUSY_SECONDS = 60
+COUNTED = 20_000  # passages with one word; more are not counted
 HEADING, TEXT, FILE = 2.0, 1.0, 0.5  # what a word is worth where it stands, before BM25's saturation
 
 SCHEMA = (
@@ -131,6 +132,17 @@ class Index:
               ORDER BY score LIMIT :limit) AS found
             JOIN passages AS p ON p.id = found.id ORDER BY found.score, p.file, p.position"""
         return self._passages(found, user, expression=expression, limit=limit)
+
+    def occurrences(self, words: Iterable[str], *, user: User) -> tuple[dict[str, int], int]:
+        """In how many of the passages the user may see each word stands (at most `COUNTED`), and how many these are."""
+        seen = """(NOT EXISTS (SELECT 1 FROM files WHERE access IS NOT NULL) OR file_id IN (SELECT id FROM visible))"""
+        count = f"""{VISIBLE} SELECT count(*) FROM (SELECT 1 FROM words JOIN passages AS p ON p.id = words.rowid
+            WHERE words MATCH :expression AND {seen} LIMIT {COUNTED})"""
+        groups = {"groups": json.dumps(user.groups)}
+        with self._connection() as connection:
+            found = {w: connection.execute(count, {**groups, "expression": f'"{w}"'}).fetchone()[0] for w in words}
+            every = connection.execute(f"{VISIBLE} SELECT count(*) FROM passages WHERE {seen}", groups).fetchone()[0]
+        return found, every
 
     def section(self, file: str, section: str, *, user: User) -> list[Passage]:
         """The passage of that name, with the parts that its section was cut into, in order."""

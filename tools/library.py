@@ -61,6 +61,11 @@ class Library:
         expression = query.expression(text)
         return self._index.search(expression, limit=limit, user=user) if expression and limit > 0 else []
 
+    def occurrences(self, text: str, *, user: User = ANYONE) -> tuple[dict[str, int], int]:
+        """In how many of the passages each word of a query stands, and how many passages there are."""
+        words = [term for term in query.terms(text) if " " not in term]
+        return self._index.occurrences(words, user=user)
+
     def read(self, file: str, *, section: str | None = None, user: User = ANYONE) -> list[Passage]:
         """A file's passages in order, or those of one section with all its parts; empty where there are none."""
         if section is None:

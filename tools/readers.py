@@ -30,9 +30,9 @@ MARKS = [
 def kind(file: str) -> str:
     """How the file is read: `markdown`, `text`, `html`, `pdf`, `csv`, `tsv`; empty where nobody knows."""
     path = PurePosixPath(file)
-    if not path.suffix:
-        return "text" if path.name.lower() in BARE else ""
-    return _KINDS.get(path.suffix.lower(), "")
+    known = _KINDS.get(path.suffix.lower(), "")
+    first = path.name.partition(".")[0]  # README.Debian, NEWS.old, FEATURES: named for people to read
+    return known or ("text" if first.lower() in BARE or (first.isupper() and len(first) > 2) else "")
 
 
 def sections(file: str, data: bytes) -> Iterator[Section]:
@@ -165,6 +165,14 @@ _KINDS = {
     ".txt": "text",
     ".text": "text",
     ".log": "text",
+    ".adoc": "text",
+    ".org": "text",
+    ".conf": "text",
+    ".cfg": "text",
+    ".ini": "text",
+    ".toml": "text",
+    ".yaml": "text",
+    ".yml": "text",
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
