@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -10,7 +11,7 @@ from langgraph.pregel import Pregel
 
 from graphs import react
 from nodes.agent import Bound, By
-from state.agent import Agent
+from state.agent import ABORT, Agent
 from state.errors import ContractError
 
 Bindable = Agent | Bound | Pregel[Any, Any, Any, Any] | Callable[[Any], Any]
@@ -34,8 +35,10 @@ def bind(who: Bindable, by: By = None) -> Bound:
         raise ContractError(
             f"agent {who.name!r}: tools belong to an agent that a model answers for; drop tools, or `by`"
         )
-    answers: By = react.build(who, by) if who.tools else by
-    return Bound(who, answers, _fallbacks(who))
+    if who.tools and isinstance(by, BaseChatModel | None):
+        # the policy is followed once, by the door around the loop
+        by = react.build(Bound(replace(who, on_failure=ABORT), by))
+    return Bound(who, by, _fallbacks(who))
 
 
 def _fallbacks(agent: Agent) -> tuple[Bound, ...]:

@@ -10,6 +10,7 @@ Source: Yao et al., ReAct (2022).
 
 from typing import Literal
 
+from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph
 
 from graphs.compile import compiled
@@ -19,6 +20,7 @@ from nodes.turn import begin, finish
 from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
+from state.errors import ContractError
 from state.react import State, next_move
 from state.turn import Given, Result, steps_left
 from tools.calculator import CALCULATE
@@ -26,12 +28,22 @@ from tools.documents import READ, SEARCH
 from tools.tables import QUERY, TABLES
 
 
-def build(agent: Agent, by: object = None) -> Graph:
-    """The tool loop of one agent; `by` is a chat model to use instead of the one of its tier.
+def build(who: Agent | Bound) -> Graph:
+    """The tool loop of one agent, or of one bound to a chat model of its own.
 
-    Raises ContractError when the agent's parts do not fit.
+    Raises ContractError for an agent that a function or a graph answers for, or whose fallbacks are
+    not bound yet.
     """
-    bound = Bound(agent, by)  # type: ignore[arg-type]  # a chat model or None: bind checks it
+    bound = who if isinstance(who, Bound) else Bound(who)
+    agent = bound.agent
+    if not isinstance(bound.by, BaseChatModel | None):
+        raise ContractError(
+            f"react: {agent.name!r} is answered for by a {type(bound.by).__name__}, not by a chat model"
+        )
+    if agent.on_failure.action == "fallback" and not bound.fallbacks:
+        raise ContractError(
+            f"react: the fallbacks of {agent.name!r} are not bound; give bind(agent) instead of the agent"
+        )
 
     async def after_think(state: State) -> Literal["gate", "act", "finish"]:
         calls = [] if state.get("outcome") else calls_of(state)

@@ -21,7 +21,7 @@ from nodes import human
 from nodes.answer import from_function, from_graph, from_model
 from nodes.asked import Asked
 from runtime.failures import failure_of
-from runtime.run import place_of, run_of
+from runtime.run import place_of, run_of, task_id
 from state.agent import Agent, Failure, Reply, Text
 from state.errors import BudgetError, OutputError
 from state.record import Kind, digest
@@ -82,10 +82,12 @@ async def call(
         place=place,
         run=run,
         runtime=runtime,
-        task=_task(runtime),
+        task=task_id(runtime),
         digest=digest([given.model_dump(mode="json"), len(history or ())]),
         history=None if history is None else tuple(history),
     )
+    if (before := _asked_a_person(asked)) is not None:
+        return await _escalated(asked, before, config)
     reply = await _once(bound, asked)
     return reply if reply.error is None else await _after_failure(bound, asked, reply, config)
 
@@ -141,10 +143,23 @@ async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: Runna
     return reply
 
 
+def _asked_a_person(asked: Asked) -> Reply | None:
+    """The failure that this very task already put to a person: the agent is not called again for it."""
+    for record in asked.run.book.of(asked.place.path, _person(asked), "human"):
+        if record["task"] == asked.task and asked.agent.on_failure.action == "escalate":
+            fault = Failure(kind="Escalated", message=record["args"]["failure"], owner="receiver", at=asked.agent.name)
+            return replace(failed(asked.agent, fault), reason=fault.message)
+    return None
+
+
+def _person(asked: Asked) -> str:
+    return f"{asked.visit}~person"
+
+
 async def _escalated(asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
     case = {"task": asked.given.model_dump(mode="json"), "failure": reply.reason}
     said = await human.escalate(
-        case, agent=asked.agent.name, visit=f"{asked.visit}~person", config=config, runtime=asked.runtime
+        case, agent=asked.agent.name, visit=_person(asked), config=config, runtime=asked.runtime
     )
     if said.type == "reject":
         return replace(reply, outcome="escalated", reason=f"a person declined: {said.message or reply.reason}")
@@ -162,11 +177,6 @@ def failed(agent: Agent, fault: Failure) -> Reply:
     return Reply(
         agent=agent.name, output=None, outcome="failed", reason=f"{agent.name}{whose}: {fault.message}", error=fault
     )
-
-
-def _task(runtime: Runtime[Any]) -> str:
-    info = runtime.execution_info
-    return info.task_id if info is not None else ""
 
 
 def as_node(

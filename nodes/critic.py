@@ -13,7 +13,7 @@ from state.agent import Reply
 from state.critic import State, blocking, issues_of, listed, verdict_of, weight
 from state.decision import ActionRequest, Request, ReviewConfig
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of
+from state.turn import concluded, ended, steps_left, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -43,7 +43,7 @@ def review(bound: Bound) -> Node:
         return Task(goal=REVIEW, context={"task": task.goal, "success": task.success, "draft": state["draft"]})
 
     def write(state: State, reply: Reply) -> dict[str, Any]:
-        lost = {"missing": reply.reason, "fatal": reply.outcome != "degraded"}
+        lost = {"missing": reply.reason, "outcome": reply.outcome}
         return {"critiques": {bound.agent.name: reply.output if reply.ok else lost}}
 
     return as_node(bound, read=read, write=write, visit=lambda state: f"{bound.agent.name}/{state['round']}")
@@ -56,10 +56,10 @@ def weigh(max_rounds: int) -> Node:
         said, draft, author = state["critiques"], state["draft"], state["drafted_by"]
         heard = {name: c for name, c in said.items() if "verdict" in c}
         missing = "; ".join(c["missing"] for c in said.values() if "missing" in c)
-        if not heard or any(c.get("fatal") for c in said.values()):
-            return ended(
-                "degraded", f"not reviewed by all: {missing}", answer=state.get("best") or draft, author=author
-            )
+        worst = next((c["outcome"] for c in said.values() if c.get("outcome", "degraded") != "degraded"), None)
+        if worst or not heard:
+            best = state.get("best") or draft
+            return ended(weaker(worst or "degraded"), f"not reviewed by all: {missing}", answer=best, author=author)
         issues, verdict = issues_of(heard), verdict_of(heard)
         better = state.get("best") is None or weight(issues) <= weight(state["best_open"])
         best, left = (draft, issues) if better else (state["best"], state["best_open"])

@@ -7,7 +7,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import model_validator
 
-from runtime.run import place_of, run_of
+from runtime.run import place_of, run_of, task_id
 from state.decision import ActionRequest, Decision, Decisions, DecisionType, Request, ReviewConfig, mismatch
 from state.record import digest
 
@@ -24,7 +24,11 @@ async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfi
     asked = digest(request.model_dump(mode="json"))
     open_ = [r for r in run.book.of(place.path, visit, "human") if not r["outcome"] and r["digest"] == asked]
     record = (
-        open_[-1] if open_ else await run.book.start("human", agent=agent, path=place.path, visit=visit, digest=asked)
+        open_[-1]
+        if open_
+        else await run.book.start(
+            "human", agent=agent, path=place.path, visit=visit, task=task_id(runtime), digest=asked, args=request.case
+        )
     )
 
     class Answer(Decisions):

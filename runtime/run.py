@@ -95,6 +95,12 @@ def context_of(runtime: Runtime[Any]) -> Context:
         raise InputError(f"the run's context does not fit: {what}. Known options: {known}") from error
 
 
+def task_id(runtime: Runtime[Any]) -> str:
+    """The engine's id of the task at work: the same when it is taken up again from the same checkpoint."""
+    info = runtime.execution_info
+    return info.task_id if info is not None else ""
+
+
 def place_of(config: RunnableConfig) -> Place:
     """Where we stand: told by the parent graph, or read from the root graph's own channels."""
     configurable: Mapping[str, Any] = config.get("configurable") or {}
