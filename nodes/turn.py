@@ -38,7 +38,7 @@ def begin(schema: type) -> Node:
         if newest is None or newest.text.strip() != task.goal or newest.id == state.get("asked"):
             newest = HumanMessage(task.goal, id=digest([place_of(config).path, turn, task.goal]))
             update["messages"] = [newest]
-        if len(messages) > KEPT:
+        if len(messages) > 2 * KEPT:
             await _archive(messages[:-KEPT], config, runtime)
             update["messages"] = Overwrite([*messages[-KEPT:], *update.get("messages", [])])
         return {

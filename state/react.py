@@ -4,7 +4,8 @@ import json
 from typing import Any, Literal
 
 from state.tool import Tool
-from state.turn import Transcript, Turn
+from state.transcript import Transcript
+from state.turn import Turn
 
 
 class State(Turn, total=False):

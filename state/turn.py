@@ -4,22 +4,19 @@ A turn is one question and what came of it. `begin` settles it (nodes/turn.py), 
 closes it; a thread holds many turns, and no turn sees the leftovers of the one before.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
-from langchain_core.messages import AnyMessage, BaseMessage
-from langgraph.channels.delta import DeltaChannel
+from langchain_core.messages import BaseMessage
 from langgraph.managed import RemainingSteps
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from state.agent import Outcome, Reply
 from state.errors import InputError
-from state.reducers import merge_messages
 from state.task import Task
+from state.transcript import Transcript
 
-Transcript = Annotated[list[AnyMessage], DeltaChannel(merge_messages, snapshot_frequency=1000)]
-
-KEPT = 200  # messages a thread carries from turn to turn; older ones are archived in the store
+KEPT = 100  # messages a thread carries on; once it has twice as many, the older ones go to the archive
 UNBOUND = 1_000_000
 LONGEST = 200_000  # characters of one task
 
