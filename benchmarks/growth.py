@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -63,13 +64,15 @@ def size(folder: Path) -> float:
 
 
 async def one_run(folder: Path) -> tuple[float, float]:
-    """Megabytes after 1,000 steps, and how much slower the last 100 were than the first 100."""
+    """Megabytes after 1,000 steps, and how much slower the last 100 were than the first 100: medians."""
     marks: list[float] = []
     home = open_persistence(f"sqlite:///{folder / 'run.db'}")
-    await home.bind(talker(marks)).ainvoke({"task": "talk"}, at("t") | {"recursion_limit": STEPS + 10}, durability="sync")
+    await home.bind(talker(marks)).ainvoke(
+        {"task": "talk"}, at("t") | {"recursion_limit": STEPS + 10}, durability="sync"
+    )
     home.close()
     gaps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
-    return size(folder), sum(gaps[-100:]) / sum(gaps[:100])
+    return size(folder), median(gaps[-100:]) / median(gaps[:100])
 
 
 async def many_turns(folder: Path) -> float:
@@ -82,7 +85,7 @@ async def many_turns(folder: Path) -> float:
         await graph.ainvoke({"messages": [("user", f"turn {n} {KILOBYTE}")]}, at("t"), durability="sync")
         took.append(time.perf_counter() - began)
     home.close()
-    return sorted(took[-10:])[5] / sorted(took[5:15])[5]
+    return median(took[-10:]) / median(took[5:15])
 
 
 def measure() -> list[tuple[str, float, float, float, float]]:

@@ -70,7 +70,7 @@ def finish() -> Node:
         said = _text(answer) if answer is not None else f"{outcome}: {reason}"
         message = AIMessage(
             said,
-            name=state.get("author") or None,
+            name=state.get("author") or (config.get("metadata") or {}).get("pattern"),
             id=digest(["answer", place.path, state.get("turn"), state.get("asked"), said]),
             response_metadata={"outcome": outcome, "reason": reason},
         )

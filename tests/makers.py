@@ -5,11 +5,12 @@ from typing import Any
 
 from scripted import Scripted
 
-from graphs import critic, orchestrator_worker, pipeline, react, research
+from graphs import concurrent, critic, orchestrator_worker, pipeline, react, research
 from graphs.bind import Bindable, bind
 from nodes.agent import Bound
 from runtime.sync import Graph
 from state.agent import Agent
+from state.concurrent import concatenate
 from state.critic import Critique
 from state.plan import Plan
 
@@ -28,6 +29,10 @@ def of_react(who: Bindable) -> Graph:
 
 def of_pipeline(who: Bindable) -> Graph:
     return pipeline.build(who, scripted("closer", "and so it ends"))
+
+
+def of_concurrent(who: Bindable) -> Graph:
+    return concurrent.build([who, scripted("other", "another view")], aggregate=concatenate())
 
 
 def of_orchestrator_worker(who: Bindable) -> Graph:
@@ -50,6 +55,7 @@ def of_critic(who: Bindable) -> Graph:
 MAKERS: dict[str, Callable[[Bindable], Graph]] = {
     "react": of_react,
     "pipeline": of_pipeline,
+    "concurrent": of_concurrent,
     "orchestrator_worker": of_orchestrator_worker,
     "critic": of_critic,
 }
@@ -57,6 +63,7 @@ MAKERS: dict[str, Callable[[Bindable], Graph]] = {
 DEFAULTS: dict[str, Graph] = {
     "react": react.graph,
     "pipeline": pipeline.graph,
+    "concurrent": concurrent.graph,
     "orchestrator_worker": orchestrator_worker.graph,
     "critic": critic.graph,
     "research": research.graph,
