@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.instant import Instant
 from graphs import react
 from graphs.bind import bind
 from nodes.agent import call
-from nodes.turn import begin, finish
+from nodes.turn import Node, begin, finish
 from runtime.persistence import open_persistence
 from runtime.sync import Graph
 from runtime.travel import at
@@ -49,8 +50,9 @@ def talker(marks: list[float]) -> Graph:
     async def more(state: State) -> str:
         return "talk" if state["n"] < STEPS else "finish"
 
+    node: Node = talk
     wiring = StateGraph(State, context_schema=Context, input_schema=Given, output_schema=Result)
-    wiring.add_node("begin", begin(State)).add_node("talk", talk).add_node("finish", finish())
+    wiring.add_node("begin", begin(State)).add_node("talk", node).add_node("finish", finish())
     wiring.add_edge(START, "begin").add_edge("begin", "talk").add_edge("finish", END)
     wiring.add_conditional_edges("talk", more, ["talk", "finish"])
     graph = wiring.compile(name="talker")
@@ -71,7 +73,7 @@ async def one_run(folder: Path) -> tuple[float, float]:
         {"task": "talk"}, at("t") | {"recursion_limit": STEPS + 10}, durability="sync"
     )
     home.close()
-    gaps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(marks)]
     return size(folder), median(gaps[-100:]) / median(gaps[:100])
 
 

@@ -21,7 +21,9 @@ LIMIT = 1.05
 
 def plan(seed: int = SEED) -> tuple[dict[str, Any], float]:
     """A plan whose tasks are their durations in milliseconds, and its critical path in seconds."""
-    dice, steps, ends = random.Random(seed), [], {}
+    dice = random.Random(seed)
+    steps: list[dict[str, Any]] = []
+    ends: dict[str, int] = {}
     for n in range(STEPS):
         before = [s["id"] for s in steps[-10:]]
         needs = dice.sample(before, min(len(before), dice.choice([0, 1, 1, 2])))

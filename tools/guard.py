@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -15,7 +16,7 @@ from runtime.home import files_of
 from runtime.run import Place, Run, place_of, run_of
 from state.agent import Agent
 from state.errors import ToolError
-from state.record import digest, record_id
+from state.record import record_id
 from state.tool import Tool, ToolContext
 from state.turn import explain
 
@@ -32,9 +33,12 @@ async def execute(
     """
     place = place_of(config)
     run = await run_of(place, runtime)
-    asked = digest([name, args])
-    known = {} if agent.sensitive else {"args": args}
-    begun = any(not r["outcome"] for r in run.book.of(place.path, visit, "tool"))
+    asked = run.book.digest([name, args], sensitive=agent.sensitive)
+    known = {"args": args, "sensitive": True} if agent.sensitive else {"args": args}
+    begun = any(
+        not r["outcome"] or (r["outcome"] == "completed" and r["digest"] == asked)  # with a result that is not kept
+        for r in run.book.of(place.path, visit, "tool")
+    )
     for done in reversed(run.book.of(place.path, visit, "tool")):
         if done["outcome"] == "completed" and done["digest"] == asked and "content" in done:
             return dict(done["content"])
@@ -50,15 +54,16 @@ async def execute(
                 f"{name} was interrupted by a crash: whether it took effect is unknown, so it was not run again",
                 suggestion="say so in your answer, so that a person can check",
             )
+        out = await asyncio.to_thread(files_of, place.thread)  # it may have to make the home folder
         async with run.room:
-            value = await _run(tool, given, _context(run, place, visit, tool))
+            value = await _run(tool, given, _context(run, place, visit, tool, out))
         result = {"value": _bounded(value)}
     except ToolError as error:
         result = {"error": error.message, "retryable": error.retryable, "suggestion": error.suggestion}
     if "error" in result:
         await run.book.end(record, "failed", owner="receiver", reason=result["error"])
     else:
-        await run.book.end(record, "completed", **({} if agent.sensitive else {"content": result}))
+        await run.book.end(record, "completed", content=result)
     return result
 
 
@@ -100,7 +105,7 @@ async def _run(tool: Tool, given: Any, context: ToolContext) -> Any:
         raise ToolError(f"{tool.name} failed: {type(error).__name__}: {error}"[:400]) from error
 
 
-def _context(run: Run, place: Place, visit: str, tool: Tool) -> ToolContext:
+def _context(run: Run, place: Place, visit: str, tool: Tool, out: Path) -> ToolContext:
     left = run.seconds_left
     folder = run.context.docs_folder()
     return ToolContext(
@@ -109,7 +114,7 @@ def _context(run: Run, place: Place, visit: str, tool: Tool) -> ToolContext:
         deadline=None if left is None else time.time() + left,
         tokens_left=run.ledger.left("").tokens,
         docs=folder,
-        out=files_of(place.thread),
+        out=out,
     )
 
 

@@ -34,7 +34,7 @@ class Refreshed:
 class Library:
     """The documents below a folder, indexed in a database elsewhere. Safe from any thread and several processes.
 
-    Nothing is read before the first `refresh`. Every method that gives text gives only what the user may see.
+    Nothing is read before the first `refresh`; what the last one did is `refreshed`. Every method that gives text gives only what the user may see.
     Raises DocumentError for a folder that cannot be used and StorageError for a database that cannot.
     """
 
@@ -43,6 +43,7 @@ class Library:
         self._index = Index(database)
         self._own = files_of(database.absolute()) | files_of(database.resolve())
         self._refreshing = threading.Lock()
+        self.refreshed: Refreshed | None = None
 
     def refresh(self) -> Refreshed:
         """Brings the index up to date: reads what is new or changed, forgets what is gone.
@@ -54,7 +55,8 @@ class Library:
             existing(self.folder)
             access = rules_of(self.folder)
             found, skipped = scan(self.folder, without=self._own)
-            return self._update(found, skipped, access)
+            self.refreshed = self._update(found, skipped, access)
+            return self.refreshed
 
     def search(self, text: str, *, limit: int = 8, user: User = ANYONE) -> list[Passage]:
         """The passages that hold any of the words asked for, best first by BM25, at most `limit`."""

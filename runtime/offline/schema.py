@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 Schema = dict[str, Any]
+Sub = Callable[[Any, Any], bool]
 DEEPEST = 40  # references followed below one another
 
 
@@ -15,14 +16,15 @@ def resolved(schema: Any, root: Schema) -> Schema:
         return {}
     if not isinstance(schema, dict):
         return {"not": {}}
+    at: Schema = schema
     for _ in range(DEEPEST):
-        ref = schema.get("$ref")
+        ref = at.get("$ref")
         if not isinstance(ref, str):
-            return schema
-        beside = {k: v for k, v in schema.items() if k != "$ref"}
+            return at
+        beside = {k: v for k, v in at.items() if k != "$ref"}
         target = _pointed(ref, root)
         target = {} if target is True else target if isinstance(target, dict) else {"not": {}}
-        schema = merged(target, beside) if beside else target
+        at = merged(target, beside) if beside else target
     return {"not": {}}
 
 
@@ -41,7 +43,10 @@ def merged(one: Schema, other: Schema) -> Schema:
         if key not in out or out[key] == value:
             out[key] = value
         elif key == "properties":
-            out[key] = {**out[key], **{n: {"allOf": [out[key][n], s]} if n in out[key] else s for n, s in value.items()}}
+            out[key] = {
+                **out[key],
+                **{n: {"allOf": [out[key][n], s]} if n in out[key] else s for n, s in value.items()},
+            }
         elif key == "required":
             out[key] = list(dict.fromkeys([*out[key], *value]))
         elif key == "enum":
@@ -93,7 +98,9 @@ def fits(value: Any, schema: Any, root: Schema, depth: int = 0) -> bool:
     kind = kind_of(value)
     if "type" in at and kind not in _types(at["type"]) and not (kind == "integer" and "number" in _types(at["type"])):
         return False
-    if ("const" in at and not same(value, at["const"])) or ("enum" in at and not any(same(value, v) for v in at["enum"])):
+    if ("const" in at and not same(value, at["const"])) or (
+        "enum" in at and not any(same(value, v) for v in at["enum"])
+    ):
         return False
 
     def sub(part: Any, inner: Any) -> bool:
@@ -109,11 +116,14 @@ def fits(value: Any, schema: Any, root: Schema, depth: int = 0) -> bool:
         return False
     if "if" in at and not sub(value, at.get("then" if sub(value, at["if"]) else "else", True)):
         return False
-    check = {"string": _string, "integer": _number, "number": _number, "array": _array, "object": _object}.get(kind)
-    return check is None or check(value, at, sub)
-
-
-Sub = Callable[[Any, Any], bool]
+    checks: dict[str, Callable[[Any, Schema, Sub], bool]] = {
+        "string": _string,
+        "integer": _number,
+        "number": _number,
+        "array": _array,
+        "object": _object,
+    }
+    return kind not in checks or checks[kind](value, at, sub)
 
 
 def _string(value: str, at: Schema, sub: Sub) -> bool:
@@ -146,7 +156,9 @@ def _array(value: list[Any], at: Schema, sub: Sub) -> bool:
         return False
     if "contains" not in at:
         return True
-    return bool(at.get("minContains", 1) <= sum(sub(v, at["contains"]) for v in value) <= at.get("maxContains", math.inf))
+    return bool(
+        at.get("minContains", 1) <= sum(sub(v, at["contains"]) for v in value) <= at.get("maxContains", math.inf)
+    )
 
 
 def _object(value: dict[str, Any], at: Schema, sub: Sub) -> bool:

@@ -91,14 +91,15 @@ def _of_set(members: Any) -> str:
 def _holds(char: str, member: Any) -> bool:
     kind, value = member
     if kind is kinds.LITERAL:
-        return ord(char) == value
+        return ord(char) == int(value)
     if kind is kinds.RANGE:
         return bool(value[0] <= ord(char) <= value[1])
-    return {
+    inside: dict[Any, bool] = {
         kinds.CATEGORY_DIGIT: char.isdigit(),
         kinds.CATEGORY_NOT_DIGIT: not char.isdigit(),
         kinds.CATEGORY_SPACE: char.isspace(),
         kinds.CATEGORY_NOT_SPACE: not char.isspace(),
         kinds.CATEGORY_WORD: char.isalnum() or char == "_",
         kinds.CATEGORY_NOT_WORD: not (char.isalnum() or char == "_"),
-    }[value]
+    }
+    return inside[value]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from runtime.schema import Schema, fits, kind_of, merged, resolved
-from runtime.specimen import FORMATS, specimen
+from runtime.offline.schema import Schema, fits, kind_of, merged, resolved
+from runtime.offline.specimen import FORMATS, specimen
 
 Propose = Callable[[str, Schema], Any]  # (name of the property, its schema) -> a value, or None for none
 SHALLOW = 6  # below it, only what is required is filled in
@@ -37,8 +37,9 @@ class _Filling:
                 yield value
 
     def _candidates(self, at: Schema, name: str, given: Any, depth: int) -> Iterator[Any]:
-        if given is not None:
-            yield given
+        parts = (isinstance(given, dict) and at.get("properties")) or (isinstance(given, list) and at.get("items"))
+        if given is not None and not parts:
+            yield given  # what has parts is put together part by part, so that nothing is in it that nobody asked for
         if "const" in at:
             yield at["const"]
         if "enum" in at:
@@ -99,9 +100,8 @@ class _Filling:
         if at.get("format") in FORMATS:
             yield FORMATS[at["format"]]
         if "pattern" in at:
-            made = specimen(at["pattern"], least=least)
-            if made is not None:
-                yield made
+            longer = (specimen(at["pattern"], least=n) for n in (least, least + 1, least + 2))
+            yield from (made for made in longer if made is not None)
         text = given if isinstance(given, str) else "" if given is None else str(given)
         yield text.ljust(least, "-")[:most]
 
@@ -129,7 +129,9 @@ class _Filling:
 
     def _fresh(self, schema: Any, n: int) -> Iterator[Any]:
         """Further values of a schema, for arrays whose items must differ."""
-        tries = itertools.chain(range(-n - 64, n + 64), (f"{i}" for i in range(n + 64)), ("a" * i for i in range(n + 64)))
+        tries = itertools.chain(
+            range(-n - 64, n + 64), (f"{i}" for i in range(n + 64)), ("a" * i for i in range(n + 64))
+        )
         half = (i + 0.5 for i in range(-n, n + 1))
         return (v for v in itertools.chain(tries, half, (True, False, None)) if fits(v, schema, self.root))
 
@@ -139,7 +141,8 @@ class _Filling:
         required = list(at.get("required", ()))
         for optional in (True, False):
             names = [*known, *(n for n in required if n not in known)]
-            names += [n for n in have if n not in names]
+            if not known or at.get("additionalProperties"):
+                names += [n for n in have if n not in names]
             out: dict[str, Any] = {}
             for key in names:
                 if key not in required and (not optional or depth >= SHALLOW):
@@ -174,4 +177,7 @@ def _guessed(at: Schema) -> list[str]:
         "number": ("minimum", "maximum", "multipleOf", "exclusiveMinimum", "exclusiveMaximum"),
     }
     found = [kind for kind, keys in signs.items() if any(k in at for k in keys)]
-    return [*found, *(k for k in ("string", "integer", "object", "array", "boolean", "null", "number") if k not in found)]
+    return [
+        *found,
+        *(k for k in ("string", "integer", "object", "array", "boolean", "null", "number") if k not in found),
+    ]

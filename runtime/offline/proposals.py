@@ -1,0 +1,167 @@
+"""What the offline model would write in each field of an answer: quotes, sources, plans, verdicts, honesty."""
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from runtime.offline import judging, planning, sql
+from runtime.offline.evidence import ADMITTED, Evidence, listed
+from runtime.offline.figures import charts, computed
+from runtime.offline.quoting import Quote, answering, compose
+from runtime.offline.schema import Schema, resolved
+from runtime.offline.text import flat
+
+QUESTIONS = ("question", "goal", "task", "query", "topic", "title", "subject", "instruction", "description")
+SURETY = ("confidence", "probability", "certainty", "score", "relevance")
+YES = ("supported", "accepted", "accept", "approved", "approve", "ok", "valid", "passed", "holds", "done", "correct")
+WHO = ("worker", "agent", "assignee", "role", "speaker", "winner", "next", "choice", "route", "to", "target")
+SOURCES = ("citation", "source", "reference")
+COUNTS = ("figures", "numbers", "calculate", "tables", "data")
+WHY = ("why", "reason", "reasoning", "rationale", "explanation", "justification")
+
+
+class Proposals:
+    """Reads the evidence of one conversation once, and proposes from it."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+
+    @cached_property
+    def quotes(self) -> list[Quote]:
+        """What was computed, then the quotes that answer, best first; empty when nothing does."""
+        e = self.evidence
+        return computed(e) or answering(e.question, e.passages, e.counts, e.size, strict=bool(e.results))
+
+    @cached_property
+    def workers(self) -> list[tuple[str, str]]:
+        """Who could be given work, as the prompt describes them."""
+        texts = [self.evidence.orders, *self.evidence.sections.values(), self.evidence.question]
+        return [pair for text in texts for pair in listed(text)]
+
+    def text(self) -> str:
+        """The answer in words that were given, or the plain admission that there are none."""
+        if self.quotes:
+            return compose(self.quotes)
+        if not self.evidence.passages:
+            return f"{ADMITTED} that answers this: there was no text to quote from."
+        missing = planning.uncovered(self.evidence.question, [p.text for p in self.evidence.passages])
+        without = f" Nothing says anything of: {', '.join(missing[:6])}." if missing else ""
+        return f"{ADMITTED} that answers this.{without}"
+
+    def of(self, schema: Schema) -> Callable[[str, Schema], Any]:
+        """What to propose for the fields of one form."""
+        root = schema
+
+        def propose(name: str, at: Schema) -> Any:
+            low = name.lower()
+            if at.get("type") == "array" or "items" in at:
+                return self._list(low, resolved(at.get("items", {}), root), root)
+            if "enum" in at:
+                return self._choice(low, [v for v in at["enum"] if isinstance(v, str)])
+            if at.get("type") == "boolean":
+                return (
+                    sql.figures(self.evidence.question) if low in COUNTS else low in YES and self._verdict().supported
+                )
+            if at.get("type") in ("number", "integer"):
+                return self._number(low, at)
+            if at.get("type", "string") == "string" and name:
+                return self._string(low)
+            return None
+
+        return propose
+
+    def _string(self, name: str) -> str:
+        if name in QUESTIONS:
+            return flat(self.evidence.question)
+        if name in SOURCES:
+            return self.quotes[0].reference if self.quotes else ""
+        if name == "quote":
+            return self.quotes[0].text if self.quotes else ""
+        if name in WHO:
+            return planning.match(self.evidence.question, self.workers)
+        if name in WHY:
+            return self._verdict().why if self._judges else self._covers()
+        return self.text()
+
+    def _covers(self) -> str:
+        """How much of the question the best quote speaks of."""
+        best = self.quotes[0].coverage if self.quotes else 0.0
+        return f"{best:.0%} of the question's weighed words stand around the best quote"
+
+    def _number(self, name: str, at: Schema) -> float | None:
+        if any(sign in name for sign in SURETY):
+            sure = self._verdict().share if self._judges else self.quotes[0].coverage if self.quotes else 0.0
+            low, high = float(at.get("minimum", 0)), float(at.get("maximum", 1))
+            value = low + sure * (high - low)
+            return round(value) if at.get("type") == "integer" else round(value, 2)
+        return None
+
+    def _choice(self, name: str, options: list[str]) -> str | None:
+        if name not in WHO and (said := judging.word(self._verdict(), options)):
+            return said
+        described = dict(self.workers)
+        return planning.match(self.evidence.question, [(o, described.get(o, "")) for o in options]) or None
+
+    def _list(self, name: str, item: Schema, root: Schema) -> list[Any] | None:
+        fields = {n.lower(): resolved(s, root) for n, s in item.get("properties", {}).items()}
+        question = self.evidence.question
+        if fields:
+            return self._objects(name, fields)
+        if re.search("citation|source|reference", name):
+            return list(dict.fromkeys(q.reference for q in self.quotes))
+        if re.search("quer|wording|phras|synonym|keyword", name):
+            return planning.wordings(question)
+        if re.search("name|identifier|exact|entit", name):
+            return planning.names(question)
+        if re.search("part|question|task|step|goal", name):
+            return planning.parts(question)
+        if re.search("missing|gap|unknown|uncovered|open", name):
+            return planning.uncovered(question, [q.text for q in self.quotes])
+        if re.search("quote|finding|fact|point|claim|sentence|evidence", name):
+            return [q.text for q in self.quotes]
+        return []
+
+    def _objects(self, name: str, fields: dict[str, Schema]) -> list[dict[str, Any]]:
+        own = set(fields)
+        if own & {"needs", "depends_on", "depends", "dependencies", "after"} or (
+            own & set(WHO) and own & set(QUESTIONS)
+        ):
+            return [self._step(step, fields) for step in planning.steps(self.evidence.question, self._who(fields))]
+        if own & (set(YES) | {"verdict"}):
+            return judging.each(self.evidence)
+        if own & {"severity", "problem", "issue"}:
+            return judging.issues(self._verdict())
+        if own & {"file", "path"} and own & {"title", "caption"}:
+            return charts(self.evidence)
+        if own & {*SOURCES, "quote"}:
+            return [_claim(quote) for quote in self.quotes[:6]]
+        return []
+
+    def _who(self, fields: dict[str, Schema]) -> list[tuple[str, str]]:
+        known = dict(self.workers)
+        named = next((fields[w]["enum"] for w in WHO if "enum" in fields.get(w, {})), None)
+        return [(o, known.get(o, "")) for o in named] if named else self.workers
+
+    def _step(self, step: dict[str, Any], fields: dict[str, Schema]) -> dict[str, Any]:
+        out: dict[str, Any] = {n: step["worker"] for n in WHO if n in fields}
+        out |= {n: step["task"] for n in QUESTIONS if n in fields}
+        out |= {n: step["needs"] for n in ("needs", "depends_on", "depends", "dependencies", "after") if n in fields}
+        out |= {n: True for n in ("critical", "required") if n in fields}
+        return out | {"id": step["id"]}
+
+    @property
+    def _judges(self) -> bool:
+        return judging.judges(self.evidence)
+
+    def _verdict(self) -> judging.Verdict:
+        return judging.verdict(self.evidence)
+
+
+def _claim(quote: Quote) -> dict[str, Any]:
+    """A quote under the names that forms give to its parts."""
+    sure = round(min(1.0, quote.coverage), 2)
+    said = dict.fromkeys(("text", "claim", "sentence", "statement"), quote.text)
+    source = dict.fromkeys(SOURCES, quote.reference)
+    words = {"quote": "" if quote.sql else quote.text, "heading": quote.heading, "sql": quote.sql}
+    return {**said, **source, **words, "confidence": sure, "score": sure}
