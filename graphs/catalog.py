@@ -39,7 +39,7 @@ CATALOG: tuple[Entry, ...] = (
         sentence="Several agents, or one over several tasks, at once; then one result.",
         use="independent views or items can be worked on at the same time",
         avoid="one result needs another",
-        cost="agents x tasks, and one more where an agent aggregates",
+        cost="one call per branch (agents, or tasks where several are given), and one more where an agent aggregates",
     ),
     Entry(
         name="orchestrator_worker",

@@ -8,6 +8,7 @@ from langgraph.graph import StateGraph
 from nodes.agent import Bound
 from runtime.lint import lint
 from runtime.sync import Graph
+from runtime.veil import VEILED, veils
 from state.errors import ContractError
 
 MARGIN = 8  # super-steps beside those of the bounds: begin, finish, and a person's detours
@@ -23,8 +24,17 @@ def compiled(builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequ
     graph = builder.compile(name=name)
     graph.__class__ = Graph
     return graph.with_config(  # type: ignore[return-value]  # a copy of the same class
-        recursion_limit=max([steps + MARGIN, *limits]), tags=[f"pattern:{name}"], metadata={"pattern": name}
+        recursion_limit=max([steps + MARGIN, *limits]),
+        tags=[f"pattern:{name}"],
+        metadata={"pattern": name},
+        configurable={VEILED: True} if any(map(sensitive, agents)) else {},
     )
+
+
+def sensitive(bound: Bound) -> bool:
+    """Whether an agent is sensitive, or one that may answer in its stead or below it."""
+    inside = bound.graph is not None and veils(bound.graph)
+    return bound.agent.sensitive or inside or any(map(sensitive, bound.fallbacks))
 
 
 def distinct(pattern: str, agents: Sequence[Bound], *, taken: Sequence[str] = ()) -> list[str]:

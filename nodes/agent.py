@@ -5,6 +5,7 @@ transient, and follows the agent's failure policy, whoever answers under the con
 a function, or a compiled graph. `as_node` makes a role of a graph out of it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,9 +23,10 @@ from nodes.answer import from_function, from_graph, from_model
 from nodes.asked import Asked
 from runtime.failures import failure_of
 from runtime.run import place_of, run_of, task_id
+from runtime.veil import key
 from state.agent import Agent, Failure, Reply, Text
-from state.errors import BudgetError, OutputError
-from state.record import Kind, digest
+from state.errors import BudgetError, OutputError, StorageError
+from state.record import Kind
 from state.turn import explain
 
 Function = Callable[[Any], Any]
@@ -69,12 +71,14 @@ async def call(
     """
     agent = bound.agent
     try:
-        given = agent.input.model_validate(value.model_dump() if isinstance(value, BaseModel) else value)
+        given = value if isinstance(value, agent.input) else agent.input.model_validate(_raw(value))
     except ValidationError as error:
         fault = Failure(kind="InputError", message=explain(error), owner="sender", at=agent.name)
         return failed(agent, fault)
     place = place_of(config)
     run = await run_of(place, runtime)
+    if agent.sensitive:
+        await asyncio.to_thread(key)  # read once, and not from the loop
     asked = Asked(
         agent=agent,
         given=given,
@@ -83,13 +87,17 @@ async def call(
         run=run,
         runtime=runtime,
         task=task_id(runtime),
-        digest=digest([given.model_dump(mode="json"), len(history or ())]),
+        digest=run.book.digest(f"{len(history or ())} {given.model_dump_json()}", sensitive=agent.sensitive),
         history=None if history is None else tuple(history),
     )
     if (before := _asked_a_person(asked)) is not None:
         return await _escalated(asked, before, config)
     reply = await _once(bound, asked)
     return reply if reply.error is None else await _after_failure(bound, asked, reply, config)
+
+
+def _raw(value: BaseModel | Mapping[str, Any]) -> Mapping[str, Any]:
+    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 async def _once(bound: Bound, asked: Asked) -> Reply:
@@ -108,8 +116,8 @@ async def _once(bound: Bound, asked: Asked) -> Reply:
         if kind == "model":
             return await from_model(asked, bound.by)  # type: ignore[arg-type]  # a chat model or None, by `kind`
         return await from_function(asked, bound.by)  # type: ignore[arg-type]  # a function, by `kind`
-    except GraphBubbleUp:
-        raise
+    except (GraphBubbleUp, StorageError):
+        raise  # what cannot be kept is no agent's failure
     except BudgetError as error:
         fault = Failure(kind="BudgetError", message=str(error), owner="environment", at=asked.agent.name)
         return replace(failed(asked.agent, fault), outcome="out_of_budget")
@@ -147,7 +155,12 @@ def _asked_a_person(asked: Asked) -> Reply | None:
     """The failure that this very task already put to a person: the agent is not called again for it."""
     for record in asked.run.book.of(asked.place.path, _person(asked), "human"):
         if record["task"] == asked.task and asked.agent.on_failure.action == "escalate":
-            fault = Failure(kind="Escalated", message=record["args"]["failure"], owner="receiver", at=asked.agent.name)
+            fault = Failure(
+                kind="Escalated",
+                message=(record.get("args") or {}).get("failure", "put to a person before"),
+                owner="receiver",
+                at=asked.agent.name,
+            )
             return replace(failed(asked.agent, fault), reason=fault.message)
     return None
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, message_to_dict
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, is_invalid_resume
 from langgraph.pregel import Pregel
 
 from nodes.asked import Asked, checked, finished, violated
 from nodes.meter import Meter
-from nodes.prompt import mending, opening, read_answer, render, tool_specs
+from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable
 from nodes.request import Request
 from runtime.run import told
 from state.agent import Agent, Failure, Reply
@@ -32,6 +32,10 @@ async def from_model(asked: Asked, llm: BaseChatModel | None) -> Reply:
     fault, corrected = "", False
     for _ in range(agent.limits.repairs + 1):
         message = await request.send(said)
+        if fault := unreadable(message):
+            await request.fail(fault)
+            said += mending(message, fault)
+            continue
         if looping and any(c["name"] != agent.output.__name__ for c in message.tool_calls):
             return await request.close(Reply(agent=agent.name, output=None, message=message_to_dict(message)))
         try:
@@ -84,14 +88,20 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
         asked.run.ledger.limit(place.path, limit, spent(book.under(place.path)))
     open_ = [r for r in book.of(asked.place.path, asked.visit, "graph") if not r["outcome"] and r["task"] == asked.task]
     record = open_[-1] if open_ else await book.start("graph", **asked.about())
-    if ours:
-        task = asked.given if isinstance(asked.given, Task) else Task(goal=asked.given.model_dump_json())
-        found = await graph.ainvoke({"task": task.model_dump(mode="json")}, config)
-        reply = _ours(agent, found)
-    else:
-        config["callbacks"] = [Meter(asked, place)]
-        found = await graph.ainvoke({"messages": [HumanMessage(render(asked.given))]}, config)
-        reply = finished(agent, checked(agent, {"text": found["messages"][-1].text}))
+    try:
+        if ours:
+            task = asked.given if isinstance(asked.given, Task) else Task(goal=asked.given.model_dump_json())
+            reply = _ours(agent, await graph.ainvoke({"task": task.model_dump(mode="json")}, config))
+        else:
+            config["callbacks"] = [Meter(asked, place)]
+            found = await graph.ainvoke({"messages": [HumanMessage(render(asked.given))]}, config)
+            reply = finished(agent, checked(agent, {"text": found["messages"][-1].text}))
+    except GraphBubbleUp:
+        raise  # it is not over: a question inside, or a drain
+    except BaseException as error:
+        if not is_invalid_resume(error):
+            await book.end(record, "failed", owner="receiver", reason=f"{type(error).__name__}: {error}"[:400])
+        raise
     used = total(usage_by_agent(book.under(place.path)).values())
     reply = replace(reply, usage=used)
     await book.end(record, reply.outcome, reason=reply.reason, **asked.shown(reply))
@@ -100,7 +110,7 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
 
 def _ours(agent: Agent, found: dict[str, Any]) -> Reply:
     outcome, reason, answer = found.get("outcome") or "failed", found.get("reason") or "", found.get("answer")
-    if answer is None:
+    if answer is None or outcome == "failed":  # what a failed graph has is not what was asked of it
         fault = Failure(kind="NestedFailure", message=reason or "no answer", owner="receiver", at=agent.name)
         return Reply(agent=agent.name, output=None, outcome=outcome, reason=f"{agent.name}: {reason}", error=fault)  # type: ignore[arg-type]  # written by our own patterns
     return replace(finished(agent, checked(agent, answer)), outcome=outcome, reason=reason)  # type: ignore[arg-type]  # as above

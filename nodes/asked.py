@@ -36,6 +36,7 @@ class Asked:
             "task": self.task,
             "digest": self.digest,
             "tier": self.agent.tier,
+            **({"sensitive": True} if self.agent.sensitive else {}),
         }
 
     def tell(self, what: str) -> None:
@@ -45,8 +46,8 @@ class Asked:
         )
 
     def shown(self, reply: Reply) -> dict[str, Any]:
-        """What the book keeps of a reply: all of it, unless the agent is sensitive."""
-        return {} if self.agent.sensitive else {"content": plain(reply)}
+        """What the book keeps of a reply: all of it; it shows nothing of what is sensitive."""
+        return {"content": plain(reply)}
 
 
 def plain(reply: Reply) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from langgraph.types import Overwrite
 from nodes import human
 from nodes.agent import Bound, as_node
 from state.agent import Reply
-from state.critic import State, blocking, issues_of, listed, verdict_of, weight
+from state.critic import State, blocking, issues_of, listed, unheard, verdict_of, weight
 from state.decision import ActionRequest, Request, ReviewConfig
 from state.task import Task
 from state.turn import concluded, ended, steps_left, task_of, weaker
@@ -55,25 +55,24 @@ def weigh(max_rounds: int) -> Node:
     async def weigh(state: State) -> dict[str, Any]:
         said, draft, author = state["critiques"], state["draft"], state["drafted_by"]
         heard = {name: c for name, c in said.items() if "verdict" in c}
-        missing = "; ".join(c["missing"] for c in said.values() if "missing" in c)
+        missing = unheard(said)
         worst = next((c["outcome"] for c in said.values() if c.get("outcome", "degraded") != "degraded"), None)
         if worst or not heard:
             best = state.get("best") or draft
-            return ended(weaker(worst or "degraded"), f"not reviewed by all: {missing}", answer=best, author=author)
+            return ended(weaker(worst or "degraded"), missing, answer=best, author=author)
         issues, verdict = issues_of(heard), verdict_of(heard)
         better = state.get("best") is None or weight(issues) <= weight(state["best_open"])
         best, left = (draft, issues) if better else (state["best"], state["best_open"])
         kept = {"best": best, "best_open": left}
         if verdict == "accept" and missing:
-            return kept | ended("degraded", f"not reviewed by all: {missing}", answer=draft, author=author)
+            return kept | ended("degraded", missing, answer=draft, author=author)
         if verdict == "accept":
             return kept | ended("completed", "", answer=draft, author=author)
         if verdict == "reject":
             return kept | ended("rejected", listed(issues), author=author)
         if state["round"] >= max_rounds or steps_left(state) < STEPS_PER_ROUND:
-            return kept | ended(
-                "degraded", f"open after {state['round']} round(s): {listed(left)}", answer=best, author=author
-            )
+            why = _joined(f"open after {state['round']} round(s): {listed(left)}", missing)
+            return kept | ended("degraded", why, answer=best, author=author)
         return kept
 
     return weigh
@@ -92,6 +91,7 @@ def revise(bound: Bound) -> Node:
             return concluded(reply, best=best)
         if reply.output == state["draft"]:
             why = f"open, and the draft no longer changes: {listed(state['best_open'])}"
+            why = _joined(why, unheard(state["critiques"]))
             return ended("degraded", why, answer=best, author=reply.agent)
         return {
             "draft": reply.output,
@@ -119,6 +119,12 @@ def waive() -> Node:
         said = await human.ask(request, agent="waive", visit=f"waive/{state['round']}", config=config, runtime=runtime)
         if said.decisions[0].type == "reject":
             return {}
-        return {"outcome": "completed", "reason": f"waived by {said.by or 'a person'}: {listed(issues)}"}
+        missing = unheard(state["critiques"])
+        reason = _joined(f"waived by {said.by or 'a person'}: {listed(issues)}", missing)
+        return {"outcome": "degraded" if missing else "completed", "reason": reason}
 
     return waive
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

@@ -9,7 +9,6 @@ from pydantic import model_validator
 
 from runtime.run import place_of, run_of, task_id
 from state.decision import ActionRequest, Decision, Decisions, DecisionType, Request, ReviewConfig, mismatch
-from state.record import digest
 
 
 async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]) -> Decisions:
@@ -21,7 +20,7 @@ async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfi
     """
     place = place_of(config)
     run = await run_of(place, runtime)
-    asked = digest(request.model_dump(mode="json"))
+    asked = run.book.digest(request.model_dump(mode="json"))
     open_ = [r for r in run.book.of(place.path, visit, "human") if not r["outcome"] and r["digest"] == asked]
     record = (
         open_[-1]

@@ -78,15 +78,16 @@ def read_answer(agent: Agent, message: AIMessage) -> dict[str, Any]:
         raise OutputError(explain(error)) from error
 
 
+def unreadable(message: AIMessage) -> str:
+    """What is wrong with calls whose arguments are no JSON; empty when all can be read."""
+    broken = [(c.get("name"), c.get("error") or c.get("args")) for c in message.invalid_tool_calls]
+    return "; ".join(f"the arguments of {name} are not valid JSON: {fault}" for name, fault in broken)
+
+
 def _arguments(name: str, message: AIMessage) -> Any:
     for call in message.tool_calls:
         if call["name"] == name:
             return call["args"]
-    for broken in message.invalid_tool_calls:
-        if broken.get("name") == name:
-            raise OutputError(
-                f"the arguments of {name} are not valid JSON: {broken.get('error') or broken.get('args')}"
-            )
     found = re.search(r"\{.*\}", message.text, re.DOTALL)
     if found:
         try:

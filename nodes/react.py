@@ -51,15 +51,17 @@ def think(bound: Bound) -> Node:
 
 
 def gate(agent: Agent) -> Node:
-    """One question for all calls of the batch that cannot be undone."""
+    """One question for all calls of the batch that cannot be undone; decisions go by position, as ids may repeat."""
 
     async def gate(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-        calls = irreversible(calls_of(state), agent.tools)
-        actions = [ActionRequest(name=c["name"], args=c["args"], description=_describe(agent, c)) for c in calls]
+        waiting = {n: c for n, c in enumerate(calls_of(state)) if irreversible([c], agent.tools)}
+        actions = [
+            ActionRequest(name=c["name"], args=c["args"], description=_describe(agent, c)) for c in waiting.values()
+        ]
         said = await human.approve(
             actions, agent=agent.name, visit=f"gate/{state['steps']}", config=config, runtime=runtime
         )
-        return {"decisions": {c["id"]: d.model_dump(mode="json") for c, d in zip(calls, said, strict=True)}}
+        return {"decisions": {str(n): d.model_dump(mode="json") for n, d in zip(waiting, said, strict=True)}}
 
     return gate
 
@@ -68,20 +70,25 @@ def act(agent: Agent) -> Node:
     """All calls of the batch at once, each through the guard; a repeated one is answered from memory."""
 
     async def act(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-        scratch, decided = state.get("scratch") or [], state.get("decisions") or {}
-        known = _results(scratch)
+        decided, known = state.get("decisions") or {}, _results(state.get("scratch") or [])
+        begun: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
         async def one(n: int, wanted: dict[str, Any]) -> ToolMessage:
-            decision = decided.get(wanted["id"]) or {"type": "approve"}
+            decision = decided.get(str(n)) or {"type": "approve"}
             args = decision["args"] if decision["type"] == "edit" else wanted["args"]
+            same = same_call({"name": wanted["name"], "args": args})
             if decision["type"] == "reject":
                 why = decision.get("message") or "no reason given"
                 result: dict[str, Any] = {"error": f"rejected by a person: {why}", "retryable": False, "suggestion": ""}
-            elif (before := known.get(same_call({"name": wanted["name"], "args": args}))) is not None:
-                result = {"note": AGAIN, "value": before}
+            elif same in known:
+                result = {"note": AGAIN, "value": known[same]}
+            elif same in begun:
+                result = {"note": AGAIN, **await begun[same]}
             else:
                 visit = f"act/{state['steps']}/{n}"
-                result = await execute(agent, wanted["name"], args, visit=visit, config=config, runtime=runtime)
+                work = execute(agent, wanted["name"], args, visit=visit, config=config, runtime=runtime)
+                begun[same] = asyncio.create_task(work)
+                result = await begun[same]
             return ToolMessage(
                 json.dumps(result, ensure_ascii=False),
                 tool_call_id=wanted["id"],
@@ -90,8 +97,11 @@ def act(agent: Agent) -> Node:
                 status="error" if "error" in result else "success",
             )
 
-        results = await asyncio.gather(*(one(n, c) for n, c in enumerate(calls_of(state))))
-        return {"scratch": results, "decisions": {}}
+        ends = await asyncio.gather(*(one(n, c) for n, c in enumerate(calls_of(state))), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):  # a drain, once the tools at work have come to their end
+                raise end
+        return {"scratch": ends, "decisions": {}}
 
     return act
 
@@ -109,13 +119,17 @@ def _given(agent: Agent, state: State) -> Any:
 
 
 def _results(scratch: list[AnyMessage]) -> dict[str, Any]:
-    """Results by call, of all calls of this turn that went well."""
-    asked = {c["id"]: same_call(dict(c)) for m in scratch if isinstance(m, AIMessage) for c in m.tool_calls}
-    return {
-        asked[m.tool_call_id]: json.loads(m.text).get("value")
-        for m in scratch
-        if isinstance(m, ToolMessage) and m.status == "success" and m.tool_call_id in asked
-    }
+    """Results by call, of all calls of this turn that went well. They stand in the order of the calls they answer."""
+    out: dict[str, Any] = {}
+    calls: list[dict[str, Any]] = []
+    for message in scratch:
+        if isinstance(message, AIMessage):
+            calls = [dict(c) for c in message.tool_calls]
+        elif isinstance(message, ToolMessage) and calls:
+            asked = calls.pop(0)
+            if message.status == "success":
+                out[same_call(asked)] = json.loads(message.text).get("value")
+    return out
 
 
 def _best(scratch: list[AnyMessage]) -> dict[str, Any] | None:

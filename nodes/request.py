@@ -1,20 +1,21 @@
 """One request to a chat model: budget, concurrency, deadline, transient retries, and its record."""
 
 import asyncio
+import json
 import time
-from dataclasses import asdict
 from typing import Any
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, ensure_config
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from nodes.asked import Asked
-from runtime.failures import TRIES, failure_of, pause
+from nodes.heard import Heard, broken_off
+from runtime.failures import TRIES, failure_of, pause, turned_away
 from runtime.ledger import Hold
-from runtime.models import Price, model, most_tokens, name_of, price_of
+from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready
 from state.agent import Reply
 from state.budget import Amount
 from state.errors import BudgetError, EndpointError, InputError, OutputError
@@ -35,13 +36,8 @@ class Request:
         self.asked, self.tools = asked, tools
         agent, context = asked.agent, asked.run.context
         self.name = name_of(agent.tier, context) if llm is None else _name(llm)
-        self.llm = llm or model(self.name)
-        price = price_of(self.name)
-        if price is None and context.max_usd is not None:
-            raise InputError(
-                f"a budget in dollars needs the price of {self.name}: add it to the table MOTET_PRICES names"
-            )
-        self.price = price or Price()
+        self.own, self.price = llm, Price()
+        self.llm: BaseChatModel
         self.scopes = ("", f"agent:{agent.name}", *_above(asked.place.path))
         if agent.limits.tokens_per_run is not None:
             asked.run.limit_agent(agent.name, agent.limits.tokens_per_run)
@@ -49,6 +45,8 @@ class Request:
 
     async def send(self, messages: list[AnyMessage]) -> AIMessage:
         """The model's next message. Raises BudgetError, or the last failure once retrying is over."""
+        if self.record is None:
+            await self._prepare()
         for attempt in range(TRIES):
             try:
                 return await self._attempt(messages)
@@ -57,7 +55,9 @@ class Request:
             except Exception as error:
                 fault = failure_of(error, at=self.asked.agent.name)
                 wait = pause(error, attempt)
-                if not fault.retryable or wait is None or attempt + 1 == TRIES or not self.asked.run.may_retry():
+                if not fault.retryable or wait is None or attempt + 1 == TRIES or wait >= self._seconds_left():
+                    raise
+                if not self.asked.run.may_retry():
                     raise
                 await asyncio.sleep(wait)
         raise AssertionError("the loop above returns or raises")
@@ -66,7 +66,7 @@ class Request:
         """End the last attempt's record well; the reply says what the whole call used."""
         assert self.record is not None
         reply.usage.update(self._used())
-        await self.asked.run.book.end(self.record, "completed", **self.asked.shown(reply))
+        await self.asked.run.book.end(self.record, "completed", soon=True, **self.asked.shown(reply))
         return reply
 
     async def fail(self, reason: str) -> None:
@@ -74,16 +74,32 @@ class Request:
         assert self.record is not None
         await self.asked.run.book.end(self.record, "refused", owner="receiver", reason=reason[:400])
 
+    async def _prepare(self) -> None:
+        """Find the model and its price. The first time of all is done on a thread: it reads files."""
+        loop = asyncio.get_running_loop()
+        if self.own is None and not ready(self.name, loop):
+            await asyncio.to_thread(model, self.name, loop)
+        if not priced():
+            await asyncio.to_thread(prices)
+        self.llm = self.own or model(self.name, loop)
+        price = price_of(self.name)
+        if price is None and self.asked.run.context.max_usd is not None:
+            raise InputError(
+                f"a budget in dollars needs the price of {self.name}: add it to the table that MOTET_PRICES names, "
+                "or give the budget in tokens"
+            )
+        self.price = price or Price()
+
     async def _attempt(self, messages: list[AnyMessage]) -> AIMessage:
         asked, run = self.asked, self.asked.run
         async with run.room:
             if asked.runtime.drain_requested:
                 raise GraphDrained(asked.runtime.drain_reason or "shutdown")
-            seconds = self._seconds()
+            if (seconds := self._seconds_left()) <= 0:
+                raise BudgetError("the time is up")
             tokens_in = most_tokens(self.llm, messages, self.tools)  # type: ignore[arg-type]  # AnyMessage is BaseMessage
             hold, cap = await self._reserve(tokens_in)
-            used = Amount(1)
-            record = await run.book.start(
+            record = self.record = run.book.note(
                 "model",
                 **asked.about(),
                 model=self.name,
@@ -91,20 +107,22 @@ class Request:
                 tokens_out=cap,
                 cost_microusd=self.price.of(tokens_in, cap),
             )
-            self.record = record
+            message, used = None, Amount(1, tokens_in, self.price.of(tokens_in, 0))
             asked.tell("started")
             try:
+                await run.book.save(record)
                 message = await self._ask(messages, cap, seconds)
-                used = self._settle(record, message, tokens_in)
+                used = self._settle(record, message, tokens_in, cap)
+                return self._usable(message, cap)
             except BaseException as error:
-                record["tokens_out"], record["cost_microusd"] = 0, self.price.of(tokens_in, 0)
-                used = Amount(1, tokens_in, record["cost_microusd"])
-                await run.book.end(record, "failed", **_blame(error, asked.agent.name))
+                if message is None:
+                    used = Amount(1) if turned_away(error) else used
+                    record["tokens_in"], record["tokens_out"], record["cost_microusd"] = used.tokens, 0, used.microusd
+                await run.book.end(record, **_blame(error, asked.agent.name))
                 raise
             finally:
                 run.ledger.settle(hold, used)
                 asked.tell("ended")
-        return self._usable(message, cap)
 
     async def _ask(self, messages: list[AnyMessage], cap: int, seconds: float) -> AIMessage:
         agent = self.asked.agent
@@ -119,8 +137,10 @@ class Request:
             },
         }
         options: dict[str, Any] = {"max_tokens": cap}
+        heard = Heard()
         if self.tools:
             options |= self._tools()
+            config["callbacks"] = heard.beside(ensure_config().get("callbacks"))
         try:
             async with asyncio.timeout(seconds):
                 message = await self.llm.ainvoke(messages, config, **options)
@@ -130,7 +150,9 @@ class Request:
             raise EndpointError(f"{self.name} answered with something that is no answer: {error}"[:400]) from error
         if not isinstance(message, AIMessage):
             raise EndpointError(f"{self.name} answered with a {type(message).__name__}")
-        return message
+        if broken_off(message):
+            raise ConnectionError(f"the stream of {self.name} broke off before its end")
+        return heard.exactly(message)
 
     def _tools(self) -> dict[str, Any]:
         """The options by which this model takes tools, as its own `bind_tools` makes them."""
@@ -141,10 +163,10 @@ class Request:
         bound = self.llm.bind_tools(self.tools, tool_choice=choice) if choice else self.llm.bind_tools(self.tools)
         return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
 
-    def _settle(self, record: Record, message: AIMessage, tokens_in: int) -> Amount:
+    def _settle(self, record: Record, message: AIMessage, tokens_in: int, cap: int) -> Amount:
         said = message.usage_metadata
         record["tokens_in"] = said["input_tokens"] if said else tokens_in
-        record["tokens_out"] = said["output_tokens"] if said else len(message.text.encode())
+        record["tokens_out"] = said["output_tokens"] if said else min(cap, _most_said(message))
         record["cost_microusd"] = self.price.of(record["tokens_in"], record["tokens_out"])
         return Amount(1, record["tokens_in"] + record["tokens_out"], record["cost_microusd"])
 
@@ -167,8 +189,10 @@ class Request:
         ledger, most = self.asked.run.ledger, self.asked.agent.limits.tokens_per_call
         while True:
             cap = min(most, *self._affordable(tokens_in))
-            if cap < LEAST:
-                ledger.take(Amount(1, tokens_in + LEAST, self.price.of(tokens_in, LEAST)), self.scopes)
+            if cap < (least := min(LEAST, most)):
+                hold = ledger.take(Amount(1, tokens_in + least, self.price.of(tokens_in, least)), self.scopes)
+                ledger.settle(hold, Amount())  # by a rounding it would have fit
+                raise BudgetError("what is left of the budget does not pay for an answer")
             try:
                 want = Amount(1, tokens_in + cap, self.price.of(tokens_in, cap))
                 return await ledger.reserve(want, self.scopes), cap
@@ -187,15 +211,14 @@ class Request:
                 out.append((left.microusd - 1 - self.price.of(tokens_in, 0)) * 1_000_000 // self.price.tokens_out)
         return tuple(out)
 
-    def _seconds(self) -> float:
+    def _seconds_left(self) -> float:
+        """Seconds that the next attempt may take."""
         asked = self.asked
         seconds = [asked.agent.limits.seconds_per_call]
         if (left := asked.run.seconds_left) is not None:
             seconds.append(left)
         if (deadline := getattr(asked.given, "deadline", None)) is not None:
             seconds.append(deadline - time.time())
-        if min(seconds) <= 0:
-            raise BudgetError("the time is up")
         return min(seconds)
 
     def _used(self) -> dict[str, int]:
@@ -208,16 +231,23 @@ class Request:
         }
 
 
-def _blame(error: BaseException, at: str) -> dict[str, str]:
+def _blame(error: BaseException, at: str) -> dict[str, Any]:
+    """How a record ends that brought nothing."""
     if isinstance(error, asyncio.CancelledError):
-        return {"owner": "environment", "reason": "cancelled"}
-    fault = asdict(failure_of(error, at=at))
-    return {"owner": fault["owner"], "reason": fault["message"]}
+        return {"outcome": "cancelled", "owner": "environment", "reason": "cancelled"}
+    fault = failure_of(error, at=at)
+    return {"outcome": "failed", "owner": fault.owner, "reason": fault.message}
+
+
+def _most_said(message: AIMessage) -> int:
+    """An upper bound of an answer's tokens, for servers that do not tell."""
+    calls = [*message.tool_calls, *message.invalid_tool_calls]
+    return len(message.text.encode("utf-8", "replace")) + (len(json.dumps(calls, default=str)) if calls else 0)
 
 
 def _name(llm: BaseChatModel) -> str:
-    named = getattr(llm, "model_name", None) or getattr(llm, "model", None)
-    return str(named or llm._llm_type)
+    known = vars(llm)  # a pydantic model searches long for what it does not have
+    return str(known.get("model_name") or known.get("model") or getattr(type(llm), "model_name", None) or llm._llm_type)
 
 
 def _above(path: str) -> tuple[str, ...]:

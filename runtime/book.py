@@ -5,16 +5,30 @@ graph that is bound to no store keeps its book in memory for the run.
 """
 
 import time
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, PutOp
 
+from runtime.veil import hidden, keyed
+from state.errors import StorageError
 from state.record import Kind, Record, record_id, timeline, under
 from state.record import digest as digest_of
 
 ROOT = "book"
 PAGE = 1000
+LEAVES = ("model", "function", "tool")  # what takes its time itself, and is not made of others
 ANY_TASK = "*"  # on records that a fork inherited: whichever task comes to the visit may take them
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A store that can also write at once, or together with what is written next (`runtime.persistence.Store`)."""
+
+    def put_now(self, op: PutOp) -> bool:
+        """Write where it stands, if that is possible; says whether it is done."""
+
+    def put_later(self, op: PutOp) -> None:
+        """Write with whatever is written next."""
 
 
 class Book:
@@ -25,6 +39,9 @@ class Book:
         self.namespace = (ROOT, label(thread), label(branch), f"turn-{turn:06d}")
         self._records: dict[str, Record] = {}
         self._visits: dict[tuple[str, str, str], list[Record]] = {}
+        self._prompt = store if isinstance(store, Prompt) else None
+        self._at_work: set[str] = set()
+        self.veiled = False  # a sensitive agent takes part: what anybody said is kept as hashes only
 
     async def load(self) -> "Book":
         """Read what is already there: nothing on a new turn, all that happened before on a resume."""
@@ -37,6 +54,10 @@ class Book:
         for attempts in self._visits.values():
             attempts.sort(key=lambda r: r["attempt"])
         return self
+
+    def digest(self, value: Any, *, sensitive: bool = False) -> str:
+        """The digest of an input, as the records of this book have it."""
+        return keyed(value) if sensitive or self.veiled else digest_of(value)
 
     def records(self) -> list[Record]:
         """All records, in order of time."""
@@ -60,6 +81,8 @@ class Book:
     async def start(self, kind: Kind, *, agent: str, path: str, visit: str, **known: Any) -> Record:
         """Open a record, before the thing is done; it is durable when this returns."""
         record = self.note(kind, agent=agent, path=path, visit=visit, **known)
+        if kind in LEAVES:
+            self._at_work.add(record["id"])
         await self.save(record)
         return record
 
@@ -88,22 +111,40 @@ class Book:
         self._keep(record)
         return record
 
-    async def end(self, record: Record, outcome: str, **known: Any) -> None:
-        """Close a record with what came of it."""
+    async def end(self, record: Record, outcome: str, *, soon: bool = False, **known: Any) -> None:
+        """Close a record with what came of it.
+
+        `soon` lets it be written together with what the node returns, where the store can do that: an
+        answer is then durable in the book and in the state at once, or in neither.
+        """
+        self._at_work.discard(record["id"])
         record.update(known)  # type: ignore[typeddict-item]  # keys of Record, given by the doors
         record["outcome"] = outcome
         record["latency_ms"] = round((time.time() - record["at"]) * 1000, 2)
-        await self.save(record)
+        await self.save(record, soon=soon)
 
     def _keep(self, record: Record) -> None:
         if record["id"] not in self._records:
             self._visits.setdefault((record["path"], record["visit"], record["kind"]), []).append(record)
         self._records[record["id"]] = record
 
-    async def save(self, record: Record) -> None:
-        """Write a record as it stands now."""
-        if self.store is not None:
-            await self.store.aput(self.namespace, record["id"], dict(record), index=False)
+    async def save(self, record: Record, *, soon: bool = False) -> None:
+        """Write a record as it stands now. Raises StorageError when it cannot be kept: then nothing goes on."""
+        if self.store is None:
+            return
+        try:
+            kept = hidden(record) if self.veiled or record.get("sensitive") else dict(record)
+            key = f"{round(record['at'] * 1e6)}-{record['id']}"  # in order of time, so that rows are appended
+            if self._prompt is not None:
+                op = PutOp(self.namespace, key, kept, False)
+                if soon:
+                    return self._prompt.put_later(op)
+                if len(self._at_work) <= 1 and self._prompt.put_now(op):
+                    return None
+            await self.store.aput(self.namespace, key, kept, index=False)
+            return None
+        except Exception as error:  # whichever store it is
+            raise StorageError(f"the record book cannot be written: {error}") from error
 
 
 def label(text: str) -> str:

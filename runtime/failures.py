@@ -1,5 +1,6 @@
 """What went wrong with a call, whose it is, and whether trying again may help."""
 
+import math
 import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -8,15 +9,18 @@ from typing import Any
 from langchain_core.exceptions import ModelError
 
 from state.agent import Failure, Owner
-from state.errors import EndpointError, InputError, OutputError, ToolError
+from state.errors import BudgetError, EndpointError, InputError, OutputError, ToolError
 
 TRIES = 4  # requests for one answer, transient failures included
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more is not waited for
+TRANSIENT = (408, 409, 429)  # statuses below 500 after which the same request may succeed
 
 
 def failure_of(error: BaseException, *, at: str) -> Failure:
     """Classify an exception: sender (bad input), receiver (agent, model, tool) or environment (network, server)."""
     kind, message = type(error).__name__, _text(error)
+    owner: Owner
+    again: bool | None
     if isinstance(error, InputError):
         return Failure(kind=kind, message=message, owner="sender", at=at)
     if isinstance(error, ToolError):
@@ -25,15 +29,30 @@ def failure_of(error: BaseException, *, at: str) -> Failure:
         return Failure(kind=kind, message=message, owner="receiver", at=at)
     if isinstance(error, ModelError):
         again = error.is_retryable and not exhausted(error)
-        owner: Owner = "environment" if error.is_retryable else "receiver"
+        owner = "environment" if error.is_retryable else "receiver"
         return Failure(kind=kind, message=message, owner=owner, retryable=again, at=at)
-    if isinstance(error, EndpointError):
+    if isinstance(error, EndpointError | BudgetError):
         return Failure(kind=kind, message=message, owner="environment", at=at)
     if isinstance(error, TimeoutError | ConnectionError):
-        return Failure(kind=kind, message=message or "no answer in time", owner="environment", retryable=True, at=at)
+        said = message if str(error) else "no answer in time"
+        return Failure(kind=kind, message=said, owner="environment", retryable=True, at=at)
     if isinstance(error, OSError):
         return Failure(kind=kind, message=message, owner="environment", at=at)
+    if (again := _over_http(error)) is not None:
+        return Failure(kind=kind, message=message, owner="environment" if again else "receiver", retryable=again, at=at)
     return Failure(kind=kind, message=message, owner="receiver", at=at)
+
+
+def _over_http(error: BaseException) -> bool | None:
+    """Whether a failure that no ModelError wraps may pass: by its status, or as a stream that broke; None: no HTTP.
+
+    The classes are known by name, as importing a provider here would cost every start a second.
+    """
+    names = {(c.__module__.split(".")[0], c.__name__) for c in type(error).__mro__}
+    if not names & {("openai", "APIError"), ("httpx", "TransportError"), ("httpx2", "TransportError")}:
+        return None
+    status = getattr(error, "status_code", None)
+    return not exhausted(error) and (status is None or status >= 500 or status in TRANSIENT)
 
 
 def exhausted(error: BaseException) -> bool:
@@ -41,6 +60,19 @@ def exhausted(error: BaseException) -> bool:
     body = getattr(error, "body", None)
     code = getattr(error, "code", None) or (body.get("code") if isinstance(body, dict) else None)
     return code in ("insufficient_quota", "billing_hard_limit_reached")
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether a request was refused before a model saw it, so that nothing was paid for it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (getattr(seen, "status_code", None) or 0) >= 400 or type(seen).__name__ in (
+            "ConnectError",
+            "ConnectTimeout",
+        ):
+            return True
+        seen = seen.__cause__
+    return isinstance(error, ConnectionRefusedError)
 
 
 def pause(error: BaseException, attempt: int, *, base: float = 0.5, most: float = 20.0) -> float | None:
@@ -57,7 +89,8 @@ def _retry_after(error: BaseException) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

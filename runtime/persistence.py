@@ -1,19 +1,19 @@
 """Where threads are kept: one URL gives the saver and the store.
 
-`sqlite:///path` is one file in WAL mode with mode 600; `memory://` lasts as long as the process;
-`postgresql://…` needs the extra `postgres`. One saver serves sync and async callers.
+`sqlite:///path` is one file in WAL mode with mode 600; `memory://` lasts as long as the process. One
 """
 
 import asyncio
 import os
 import sqlite3
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -34,8 +34,11 @@ from runtime.home import home
 from state.errors import StorageError
 
 T = TypeVar("T")
+Waiting = tuple[list[Op], "asyncio.Future[list[Result]]"]
 G = TypeVar("G")
 
+MOMENT = 0.002  # seconds that a record may wait for company
+FEW = 8  # operations that are done where they stand
 PATIENCE = 30.0  # seconds to wait for another writer
 ALLOWED = [
     ("langgraph.types", "Interrupt")
@@ -79,11 +82,13 @@ def _sqlite(url: str, path: Path) -> Persistence:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         worker = ThreadPoolExecutor(1, thread_name_prefix="motet-db")
-        saver = Saver(_connect(path), worker)
+        conn = _connect(path)
+        store = Store(conn, worker)
+        saver = Saver(conn, worker, store)
         saver.setup()
-        store = Store(_connect(path, isolation_level=None), worker)
         store.setup()
-        store.conn.execute("PRAGMA busy_timeout=0")
+        conn.commit()
+        conn.execute("PRAGMA busy_timeout=0")  # from now on nothing waits inside SQLite, where it would hang the loop
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"the database {path} cannot be used: {error}. Name another with --db or MOTET_DB, or mend its permissions"
@@ -91,28 +96,49 @@ def _sqlite(url: str, path: Path) -> Persistence:
 
     def close() -> None:
         worker.shutdown(wait=True)
-        saver.conn.close()
-        store.conn.close()
+        with suppress(sqlite3.Error):  # a last attempt at what could not be written before
+            store.batch([])
+        conn.close()
 
     return Persistence(url, saver, store, close)
 
 
-def _connect(path: Path, **options: Any) -> sqlite3.Connection:
-    conn: sqlite3.Connection = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE, **options)
+def _connect(path: Path) -> sqlite3.Connection:
+    conn = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE)
     conn.execute("PRAGMA journal_mode=WAL")
     conn.execute("PRAGMA synchronous=NORMAL")
     return conn
 
 
+def patiently(work: Callable[[], T]) -> T:
+    """Do the work, again and again while another process is writing; for the database's own thread."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not _busy(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.002)
+
+
 class Saver(SqliteSaver):
     """SqliteSaver whose async methods run on the database's own thread: one object for sync and async."""
 
-    def __init__(self, conn: sqlite3.Connection, worker: ThreadPoolExecutor) -> None:
+    def __init__(self, conn: sqlite3.Connection, worker: ThreadPoolExecutor, store: "Store") -> None:
         super().__init__(conn, serde=serializer())
-        self._worker = worker
+        self._worker, self._store = worker, store
+        self.lock = store.lock  # one connection: a second one would empty its page cache at every write
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        with super().cursor(transaction) as cursor:
+            if transaction:
+                self._store.write_with(cursor)
+            yield cursor
 
     async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, patiently, work)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._do(lambda: self.get_tuple(config))
@@ -143,60 +169,104 @@ class Saver(SqliteSaver):
 
 
 class Store(SqliteStore):
-    """SqliteStore with async methods.
+    """SqliteStore with async methods. What is asked for in the same moment is committed together.
 
-    A small operation that meets no other writer is done where it stands (some 40 µs, less than a
-    thread costs). Whatever would wait goes to the database's own thread, and all that waits there at
-    the same time is committed together.
+    A few reads and writes that meet no other writer are done where they stand: some 40 µs, less than
+    a thread costs. Everything else goes to the database's own thread.
     """
 
     def __init__(self, conn: sqlite3.Connection, worker: ThreadPoolExecutor) -> None:
         super().__init__(conn)
         self._worker = worker
-        self._waiting: deque[tuple[list[Op], Future[list[Result]]]] = deque()
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Waiting]] = WeakKeyDictionary()
+        self._later: list[PutOp] = []
+
+    def put_now(self, op: PutOp) -> bool:
+        """Write where it stands, if no other writer is met; says whether it is done."""
+        if self.lock.locked():
+            return False
+        try:
+            self.batch([op])
+        except sqlite3.OperationalError as error:
+            if not _busy(error):
+                raise
+            return False
+        return True
+
+    def put_later(self, op: PutOp) -> None:
+        """Write together with whatever is written next, and at the latest in a moment.
+
+        What a node's last call brought is so committed with what the node returns: both or neither.
+        """
+        self._later.append(op)
+        if len(self._later) == 1:
+            asyncio.get_running_loop().call_later(MOMENT, self._write_later)
+
+    def write_with(self, cursor: sqlite3.Cursor) -> None:
+        """Add what was put off to a transaction that is about to be committed."""
+        ops, self._later = self._later, []
+        try:
+            if ops:
+                self._batch_put_ops(list(enumerate(ops)), cursor)
+        except BaseException:
+            self._later = ops + self._later
+            raise
+
+    def _write_later(self) -> None:
+        if self._later:
+            self._worker.submit(patiently, lambda: self.batch([]))
+
+    @contextmanager
+    def _cursor(self, *, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        with super()._cursor(transaction=transaction) as cursor:
+            if transaction:
+                self.write_with(cursor)
+            yield cursor
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        wanted = list(ops)
-        if not self._waiting and not self.lock.locked() and all(isinstance(op, GetOp | PutOp) for op in wanted):
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.setdefault(loop, [])
+        if not waiting:
+            loop.call_soon(self._flush, loop)
+        done: asyncio.Future[list[Result]] = loop.create_future()
+        waiting.append((list(ops), done))
+        return await done
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        group = self._waiting.pop(loop)
+        ops = [op for wanted, _ in group for op in wanted]
+        if len(ops) <= FEW and not self.lock.locked() and all(isinstance(op, GetOp | PutOp) for op in ops):
             try:
-                return self.batch(wanted)
+                return _hand_out(group, self.batch(ops))
             except sqlite3.OperationalError as error:
                 if not _busy(error):
-                    raise
-        done: Future[list[Result]] = Future()
-        self._waiting.append((wanted, done))
-        self._worker.submit(self._commit_waiting)
-        return await asyncio.wrap_future(done)
+                    return _hand_out(group, error)
+            except Exception as error:  # whoever waits gets it
+                return _hand_out(group, error)
+        self._worker.submit(self._commit, loop, group, ops)
+        return None
 
-    def _commit_waiting(self) -> None:
-        """Runs on the worker, which is one thread. What its caller no longer waits for is written all the same."""
-        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not group:
-            return
-        heard = [done.set_running_or_notify_cancel() for _, done in group]
+    def _commit(self, loop: asyncio.AbstractEventLoop, group: list[Waiting], ops: list[Op]) -> None:
+        """On the database's own thread. What its caller no longer waits for is written all the same."""
         try:
-            results = self._patiently([op for wanted, _ in group for op in wanted])
-        except Exception as error:  # the waiting callers get it
-            for listens, (_, done) in zip(heard, group, strict=True):
-                if listens:
-                    done.set_exception(error)
-            return
-        at = 0
-        for listens, (wanted, done) in zip(heard, group, strict=True):
-            if listens:
-                done.set_result(results[at : at + len(wanted)])
-            at += len(wanted)
+            found: list[Result] | Exception = patiently(lambda: self.batch(ops))
+        except Exception as error:  # whoever waits gets it
+            found = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_hand_out, group, found)
 
-    def _patiently(self, ops: list[Op]) -> list[Result]:
-        """This connection never waits inside SQLite, so that the event loop cannot hang: it waits here."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self.batch(ops)
-            except sqlite3.OperationalError as error:
-                if not _busy(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.002)
+
+def _hand_out(group: list[Waiting], found: list[Result] | Exception) -> None:
+    """Give each caller its own results, or all of them the error."""
+    at = 0
+    for wanted, done in group:
+        if done.done():
+            pass
+        elif isinstance(found, Exception):
+            done.set_exception(found)
+        else:
+            done.set_result(found[at : at + len(wanted)])
+        at += len(wanted)
 
 
 def _busy(error: sqlite3.OperationalError) -> bool:

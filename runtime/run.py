@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from runtime.book import Book
 from runtime.ledger import Ledger
+from runtime.veil import VEILED
 from state.budget import Limit
 from state.context import Context
 from state.errors import InputError
@@ -35,10 +36,11 @@ class Place:
     branch: str = "main"
     turn: int = 0
     path: str = ""
+    veiled: bool = False
 
     def below(self, visit: str) -> "Place":
         """The place of a graph that this visit calls."""
-        return Place(self.thread, self.branch, self.turn, f"{self.path}/{visit}" if self.path else visit)
+        return replace(self, path=f"{self.path}/{visit}" if self.path else visit)
 
 
 @dataclass(slots=True)
@@ -104,14 +106,16 @@ def task_id(runtime: Runtime[Any]) -> str:
 def place_of(config: RunnableConfig) -> Place:
     """Where we stand: told by the parent graph, or read from the root graph's own channels."""
     configurable: Mapping[str, Any] = config.get("configurable") or {}
+    veiled = bool(configurable.get(VEILED))
     if (told := configurable.get(HERE)) is not None:
-        return Place(*told)
+        thread, branch, turn, path = told
+        return Place(thread, branch, turn, path, veiled)
     thread = str(configurable.get("thread_id") or "")
     try:
         now = ChannelRead.do_read(config, select=["branch", "turn"])
     except (KeyError, RuntimeError):  # a root graph that is not ours, or no graph at all
         now = {}
-    return Place(thread, now.get("branch") or "main", now.get("turn") or 0)
+    return Place(thread, now.get("branch") or "main", now.get("turn") or 0, "", veiled)
 
 
 def told(place: Place) -> RunnableConfig:
@@ -123,6 +127,7 @@ async def run_of(place: Place, runtime: Runtime[Any]) -> Run:
     """The run that a node belongs to; opened, and on a resume rebuilt from its book, at first use."""
     key = (id(runtime.control), place.thread, place.branch, place.turn)
     if (run := _runs.get(key)) is not None:
+        run.book.veiled |= place.veiled
         return run
     if (opening := _opening.get(key)) is not None:
         return await asyncio.shield(opening)
@@ -141,6 +146,7 @@ async def run_of(place: Place, runtime: Runtime[Any]) -> Run:
 async def _open(place: Place, runtime: Runtime[Any]) -> Run:
     context = context_of(runtime)
     book = Book(runtime.store, thread=place.thread, branch=place.branch, turn=place.turn)
+    book.veiled = place.veiled
     if place.thread:
         await book.load()
     limit = Limit(

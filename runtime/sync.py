@@ -8,11 +8,16 @@ import asyncio
 import contextvars
 import queue
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing
 from functools import cache
 from typing import Any, TypeVar
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+
+from runtime.tracing import veiled
+from runtime.veil import VEILED, key
 
 T = TypeVar("T")
 
@@ -59,7 +64,25 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Graph(CompiledStateGraph[Any, Any, Any, Any]):
-    """A compiled graph whose sync methods run its async ones."""
+    """A compiled graph whose sync methods run its async ones, and whose traces keep what is sensitive to themselves."""
+
+    def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first."""
+        parts = super().astream(*args, **kwargs)
+        return _keyed(parts) if ((self.config or {}).get("configurable") or {}).get(VEILED) else parts
+
+    async def abulk_update_state(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> RunnableConfig:
+        """See `Pregel.abulk_update_state`: it is traced, too."""
+        if ((self.config or {}).get("configurable") or {}).get(VEILED):
+            await asyncio.to_thread(key)
+            config = {**config, "callbacks": veiled(config.get("callbacks"))}
+        return await super().abulk_update_state(config, *args, **kwargs)
+
+    def _defaults(self, config: RunnableConfig, **kwargs: Any) -> Any:
+        """The engine has merged all configs here, and makes its callbacks of the result next."""
+        if (config.get("configurable") or {}).get(VEILED):
+            config["callbacks"] = veiled(config.get("callbacks"))
+        return super()._defaults(config, **kwargs)
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:
         """See `ainvoke`."""
@@ -92,6 +115,13 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     def update_state(self, *args: Any, **kwargs: Any) -> Any:
         """See `aupdate_state`."""
         return wait(self.aupdate_state(*args, **kwargs))
+
+
+async def _keyed(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    await asyncio.to_thread(key)
+    async with aclosing(parts) as open_:  # type: ignore[type-var]  # the engine's is a generator
+        async for part in open_:
+            yield part
 
 
 async def _next(parts: Any) -> Any:

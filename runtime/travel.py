@@ -10,7 +10,6 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot
 
 from runtime.book import ANY_TASK, Book
@@ -86,13 +85,13 @@ async def _caller(graph: Graph, thread: str, namespace: str, task: str) -> State
 
 
 async def _update(graph: Graph, snapshot: StateSnapshot, values: dict[str, Any]) -> None:
-    try:
-        await graph.aupdate_state(snapshot.config, values)
-    except InvalidUpdateError:  # several nodes wrote at once: any of them may stand for the step
-        parent = await graph.aget_state(snapshot.parent_config) if snapshot.parent_config else None
-        if parent is None or not parent.tasks:
-            raise
-        await graph.aupdate_state(snapshot.config, values, as_node=parent.tasks[0].name)
+    """Change a step as the node did that led to it: what follows is then routed anew, and nobody runs again."""
+    led = snapshot
+    while (led.metadata or {}).get("source") == "update" and led.parent_config:
+        led = await graph.aget_state(led.parent_config)
+    before = await graph.aget_state(led.parent_config) if led.parent_config else None
+    wrote = before.tasks[0].name if before is not None and before.tasks else None
+    await graph.aupdate_state(snapshot.config, values, as_node=wrote)
 
 
 async def _new_branch(graph: Graph, thread: str, old: str, turn: int) -> str:

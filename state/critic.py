@@ -60,6 +60,12 @@ def blocking(critiques: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
     return [i for i in issues_of(critiques) if i["severity"] == "blocking"]
 
 
+def unheard(critiques: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which critics brought no word, and why; empty when all did."""
+    missing = "; ".join(c["missing"] for c in critiques.values() if "missing" in c)
+    return f"not reviewed by all: {missing}" if missing else ""
+
+
 def listed(issues: list[dict[str, Any]]) -> str:
     """Issues in one line."""
     return "; ".join(f"{i['severity']} at {i['where']}: {i['what']}" for i in issues) or "nothing named"

@@ -1,8 +1,11 @@
 """What this house raises. Everything a caller may want to catch is here, and only here."""
 
 
-class MotetError(Exception):
-    """Base of every error of this house; its text names what is wrong and how to mend it."""
+class MotetError(RuntimeError):
+    """Base of every error of this house; its text names what is wrong and how to mend it.
+
+    The server passes on the text of a RuntimeError, and hides that of a bare Exception.
+    """
 
 
 class ContractError(MotetError):

@@ -69,5 +69,6 @@ def cited(outputs: Any) -> list[str]:
 
 
 def lost(state: State) -> str:
-    """What is missing of the plan, in words."""
-    return missing(plan_of(state), state.get("results") or {})
+    """What is missing of the plan, and which results are not whole, in words."""
+    weak = [f"{i} is {r['outcome']} ({r['reason']})" for i, r in kept(state).items() if r["outcome"] != "completed"]
+    return "; ".join(part for part in (missing(plan_of(state), state.get("results") or {}), *weak) if part)

@@ -9,7 +9,7 @@ from state.turn import Turn
 
 
 class State(Turn, total=False):
-    """`scratch` is the exchange between model and tools; `decisions` are a person's, by call id."""
+    """`scratch` is the exchange between model and tools; `decisions` are a person's, by the place of the call."""
 
     scratch: Transcript
     steps: int

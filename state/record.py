@@ -22,7 +22,8 @@ class Record(TypedDict):
     """`at` is seconds since the epoch, `latency_ms` milliseconds, money millionths of a dollar.
 
     `outcome` is empty while it runs; a record that stays so belongs to a process that died.
-    `tokens_in`, `tokens_out` and `cost_microusd` hold the reservation until they are known.
+    `tokens_in`, `tokens_out` and `cost_microusd` hold the reservation until they are known. `hidden`
+    has keyed hashes of what a sensitive agent, or a run with one, does not show.
     """
 
     v: int
@@ -50,6 +51,8 @@ class Record(TypedDict):
     tool: NotRequired[str]
     args: NotRequired[Any]
     cached: NotRequired[bool]
+    sensitive: NotRequired[bool]
+    hidden: NotRequired[dict[str, str]]
     by: NotRequired[str]
 
 

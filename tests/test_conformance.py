@@ -366,7 +366,9 @@ async def test_a_killed_run_resumes_without_calling_a_finished_agent_again(name:
     assert found["outcome"] == "completed"
     book = await records(home)
     assert repeated(book) == []
-    assert len([r for r in book if r["agent"] == "worker"]) == len((tmp_path / "crash.db.calls").read_text().split())
+    calls = [r["outcome"] for r in book if r["agent"] == "worker"]
+    assert calls in (["completed"], ["", "completed"])  # called again only where the kill cut the first call off
+    assert len((tmp_path / "crash.db.calls").read_text().split()) == 1
     home.close()
 
 
