@@ -21,7 +21,10 @@ from pydantic import BaseModel, ValidationError
 from nodes import human
 from nodes.answer import from_function, from_graph, from_model
 from nodes.asked import Asked
+from nodes.recall import keep, recall
+from nodes.request import called
 from runtime.failures import failure_of
+from runtime.models import name_of
 from runtime.run import place_of, run_of, task_id
 from runtime.veil import key
 from state.agent import Agent, Failure, Reply, Text
@@ -111,11 +114,7 @@ async def _once(bound: Bound, asked: Asked) -> Reply:
     if asked.runtime.drain_requested:
         raise GraphDrained(asked.runtime.drain_reason or "shutdown")
     try:
-        if bound.graph is not None:
-            return await from_graph(asked, bound.graph)
-        if kind == "model":
-            return await from_model(asked, bound.by)  # type: ignore[arg-type]  # a chat model or None, by `kind`
-        return await from_function(asked, bound.by)  # type: ignore[arg-type]  # a function, by `kind`
+        return await _cached(bound, asked) if asked.agent.cache else await _answer(bound, asked)
     except (GraphBubbleUp, StorageError):
         raise  # what cannot be kept is no agent's failure
     except BudgetError as error:
@@ -125,6 +124,32 @@ async def _once(bound: Bound, asked: Asked) -> Reply:
         if is_invalid_resume(error):
             raise  # a person's answer to a question inside did not fit: the question stays open
         return failed(asked.agent, failure_of(error, at=asked.agent.name))
+
+
+async def _answer(bound: Bound, asked: Asked) -> Reply:
+    if isinstance(bound.by, Pregel):
+        return await from_graph(asked, bound.by)
+    if bound.by is None or isinstance(bound.by, BaseChatModel):
+        return await from_model(asked, bound.by)
+    return await from_function(asked, bound.by)
+
+
+async def _cached(bound: Bound, asked: Asked) -> Reply:
+    who = _who(bound, asked)
+    if (kept := await recall(asked, who)) is not None:
+        return kept
+    reply = await _answer(bound, asked)
+    await keep(asked, who, reply)
+    return reply
+
+
+def _who(bound: Bound, asked: Asked) -> str:
+    """Who answers, by name: another model, or another function, gives another answer."""
+    if bound.by is None:
+        return name_of(asked.agent.tier, asked.run.context)
+    if isinstance(bound.by, BaseChatModel):
+        return called(bound.by)
+    return getattr(bound.by, "__qualname__", None) or bound.agent.name
 
 
 async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:

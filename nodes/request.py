@@ -35,7 +35,7 @@ class Request:
     def __init__(self, asked: Asked, llm: BaseChatModel | None, tools: list[dict[str, Any]]) -> None:
         self.asked, self.tools = asked, tools
         agent, context = asked.agent, asked.run.context
-        self.name = name_of(agent.tier, context) if llm is None else _name(llm)
+        self.name = name_of(agent.tier, context) if llm is None else called(llm)
         self.own, self.price = llm, Price()
         self.llm: BaseChatModel
         self.scopes = ("", f"agent:{agent.name}", *_above(asked.place.path))
@@ -245,7 +245,8 @@ def _most_said(message: AIMessage) -> int:
     return len(message.text.encode("utf-8", "replace")) + (len(json.dumps(calls, default=str)) if calls else 0)
 
 
-def _name(llm: BaseChatModel) -> str:
+def called(llm: BaseChatModel) -> str:
+    """The name of a chat model that somebody brought."""
     known = vars(llm)  # a pydantic model searches long for what it does not have
     return str(known.get("model_name") or known.get("model") or getattr(type(llm), "model_name", None) or llm._llm_type)
 

@@ -131,6 +131,8 @@ def faults(agent: Agent) -> list[str]:
         out.append(f"limits.repairs must be 0 or more, not {limits.repairs}")
     if agent.cache and agent.tools:
         out.append("an agent with tools cannot be cached; cache the agent that uses its answer, or drop cache=True")
+    if agent.cache and agent.sensitive:
+        out.append("a sensitive agent cannot be cached: its answers are not to be kept; drop one of the two")
     return out
 
 
