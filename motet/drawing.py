@@ -1,24 +1,25 @@
 """One pattern described: its figure, its options, its drawing, its cost."""
 
-import importlib
 import inspect
+import re
+import sys
 from dataclasses import asdict
 from typing import Any
 
 from graphs.catalog import entry
-from motet.load import load, spec_of
+from motet.load import load
 
 
 def described(name: str) -> dict[str, Any]:
     """Everything `motet show` shows. Raises InputError for an unknown pattern."""
-    module = importlib.import_module(spec_of(name).partition(":")[0])
-    known = entry(name)
+    graph, known = load(name), entry(name)
+    module = sys.modules[(known.graph if known else name).partition(":")[0]]
     about = asdict(known) if known else {"name": name, "sentence": "", "use": "", "avoid": "", "cost": ""}
     build = getattr(module, "build", None)
     return about | {
         "figure": figure(module.__doc__ or ""),
-        "options": options(build) if build else [],
-        "mermaid": load(name).get_graph(xray=True).draw_mermaid(),
+        "options": options(build) if known and build else [],
+        "mermaid": graph.get_graph(xray=True).draw_mermaid(),
     }
 
 
@@ -28,10 +29,29 @@ def figure(doc: str) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def options(build: Any) -> list[dict[str, str]]:
-    """The keyword-only options of a build function, with defaults and types."""
+def options(build: Any) -> list[dict[str, Any]]:
+    """What a build function takes: name, default (None where there is none), and type, in short."""
     return [
-        {"name": p.name, "default": repr(p.default), "type": inspect.formatannotation(p.annotation)}
+        {"name": p.name, "default": None if p.default is p.empty else _default(p.default), "type": _type(p.annotation)}
         for p in inspect.signature(build).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
     ]
+
+
+def _default(value: Any) -> str:
+    named = getattr(value, "name", None)
+    return named if isinstance(named, str) else repr(value)
+
+
+def _type(annotation: Any) -> str:
+    from graphs.bind import Bindable  # brings the engine
+
+    if annotation == Bindable:
+        return "agent, graph or function"
+    if annotation == Bindable | None:
+        return "agent, graph, function or None"
+    return _short(annotation).replace(_short(Bindable), "Bindable")
+
+
+def _short(annotation: Any) -> str:
+    """A type without the modules that its parts come from."""
+    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", inspect.formatannotation(annotation))

@@ -1,70 +1,54 @@
 """Runs over one database: start a turn, answer questions, resume, look back, fork.
 
-The command line is a thin layer over this; notebooks and programs may use it as well.
+The command line is a thin layer over this; notebooks and programs use it as well:
+
+    >>> import asyncio
+    >>> async def main():
+    ...     with Session("memory://") as session:
+    ...         ended = await session.run("react", "What is 6 * 7?")
+    ...         again = await session.run("react", "And 6 * 8?", thread=ended.thread)
+    ...         return ended.outcome, again.outcome, len(await session.threads())
+    >>> asyncio.run(main())
+    ('completed', 'completed', 1)
 """
 
-import json
 import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
-from langgraph.types import Command, Interrupt, StateSnapshot
-from pydantic import ValidationError
+from langgraph.types import Command, StateSnapshot
 
+from motet import nested, shelf
+from motet.alone import alone, busy
+from motet.ended import Ended, ended_of, questions_of
 from motet.load import load
-from runtime import models
+from motet.options import answers, named, options_of
+from motet.register import About, Register, step_of
 from runtime.book import Book
 from runtime.persistence import Persistence, open_persistence
 from runtime.sync import Graph
 from runtime.travel import at, fork
-from state.context import TIERS, Context
-from state.decision import Decisions, Request, mismatch
+from state.context import Context
 from state.errors import InputError, StorageError, ThreadError
 from state.record import Record
-from state.turn import explain, settle
+from state.turn import settle
 
-THREADS = ("threads",)
-Listen = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a person is asked, under the id by which it is answered."""
-
-    id: str
-    request: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a turn stands: an outcome of the patterns, or `waiting` with its questions."""
-
-    thread: str
-    pattern: str
-    outcome: str
-    reason: str = ""
-    answer: str = ""
-    citations: list[str] = field(default_factory=list)
-    usage: dict[str, Any] = field(default_factory=dict)
-    output: dict[str, Any] | None = None
-    questions: list[Question] = field(default_factory=list)
-    report: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """As plain data, for programs."""
-        return asdict(self)
+Listen = Callable[[Any], None]
+"""Takes in what happens: the folder that is read, the thread that begins, then each call that starts and ends."""
 
 
 class Session:
-    """One open database. Use it as a context manager."""
+    """One open database. Use it as a context manager. What the database itself raises (sqlite3.Error) passes."""
 
     def __init__(self, url: str = "") -> None:
         self.home: Persistence = open_persistence(url)
+        self.register = Register(self.home.store)
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +59,7 @@ class Session:
     async def run(
         self,
         name: str,
-        task: str | dict[str, Any],
+        task: str | Mapping[str, Any],
         *,
         thread: str = "",
         context: Mapping[str, Any] | None = None,
@@ -83,27 +67,38 @@ class Session:
         listen: Listen | None = None,
         control: RunControl | None = None,
     ) -> Ended:
-        """One turn of a pattern on a thread, a new one unless named.
+        """One turn of a pattern, or "module:attribute", on a new thread or a further one on a known thread.
 
-        Raises InputError for what cannot be run, and ThreadError when the thread's last turn is not
-        over (unless `discard`), or belongs to another pattern. Nothing is saved before all that holds.
+        A further turn keeps the thread's options but for those in `context`. Raises InputError and
+        DocumentError for what cannot be run, and ThreadError when the thread belongs to another
+        pattern, or its last turn is not over (unless `discard`). Nothing is saved before all that holds.
         """
-        graph, options = load(name), options_of(context or {})
-        settle({"task": task})
-        thread = thread or f"{name.split(':')[-1]}-{uuid.uuid4().hex[:8]}"
-        known = await self.home.store.aget(THREADS, thread)
-        if known is not None and known.value["name"] != name:
-            raise ThreadError(
-                f"thread {thread!r} belongs to {known.value['name']}, not to {name}; take another --thread"
+        graph = load(name)
+        given: Any = task if isinstance(task, str) else dict(task)
+        goal = settle({"task": given}).goal
+        thread = named(thread or f"{name.split(':')[-1]}-{uuid.uuid4().hex[:8]}")
+        with alone(self.home.url, thread):
+            known = await self.register.find(thread)
+            if known and known.name != name:
+                raise ThreadError(f"thread {thread!r} belongs to {known.name}, not to {name}; take another name")
+            head = await self._head(graph, thread)
+            if known and not discard and known.outcome(head) in ("waiting", "unfinished"):
+                open_ = "; ".join(map(str, questions_of(head))) or "its last turn is not over"
+                raise ThreadError(
+                    f"thread {thread!r} waits: {open_}. Go on with `motet resume {thread}`, or drop that with --discard"
+                )
+            options = options_of({**(known.context if known else {}), **(context or {})})
+            await _look_through(options, listen)
+            about = About(
+                name=name,
+                given=given,
+                goal=goal,
+                began=time.time(),
+                before=step_of(head),
+                context=options.model_dump(mode="json", exclude_defaults=True),
             )
-        if known is not None and not discard and (await self._bound(graph).aget_state(at(thread))).next:
-            raise ThreadError(
-                f"thread {thread!r} is in the middle of a turn: go on with `motet resume {thread}`, "
-                "or give --discard to drop what is open"
-            )
-        about: dict[str, Any] = {"name": name, "task": task if isinstance(task, str) else task.get("goal", ""), "began": time.time()}
-        await self._remember(thread, about | {"context": options.model_dump(mode="json", exclude_defaults=True)})
-        return await self._go(graph, thread, {"task": task}, options, listen, control)
+            await self.register.keep(thread, about)
+            return await self._go(graph, thread, about, {"task": given}, options, listen, control)
 
     async def resume(
         self,
@@ -117,91 +112,135 @@ class Session:
         """Go on with a thread: after a crash or a stop, or with an answer to its open questions.
 
         `answer` is the decisions for the one open question, or a mapping of question ids to decisions.
-        Raises ThreadError for an unknown thread, and InputError when the answer does not fit, before
-        anything is resumed.
+        A turn that is over, or waits and gets no answer, is only shown. Raises ThreadError for a thread
+        that is unknown, or that its graph has grown away from, and InputError for an answer that does
+        not fit: nothing is resumed then.
         """
+        with alone(self.home.url, thread):
+            about, graph = await self._known(thread)
+            options = options_of({**about.context, **(context or {})})
+            head = await self._head(graph, thread)
+            stands = about.outcome(head)
+            if answer is not None and stands != "waiting":
+                raise InputError(f"thread {thread!r} asks nothing ({stands}): leave the answer out")
+            if stands != "unfinished" and answer is None:
+                await self._refuse_lost(graph, thread, about.name)
+                return await self._ended(thread, about, head)
+            go: Any = None if about.begun(head) else {"task": about.given}
+            if answer is not None:
+                go = Command(resume=answers(questions_of(head), answer))
+            await _look_through(options, listen)
+            return await self._go(graph, thread, about, go, options, listen, control)
+
+    async def fork(self, thread: str, step: str, values: Mapping[str, Any] | None = None, *, inside: str = "") -> str:
+        """Begin a new branch at a step, with some channels changed; `resume` goes on with it.
+
+        `inside` is the namespace of a nested graph, where the step is one of its own. A changed `task`
+        may be a string. Raises ThreadError for an unknown step, and InputError for a channel that the
+        graph does not have. Returns the branch's name.
+        """
+        with alone(self.home.url, thread):
+            _, graph = await self._known(thread)
+            found, changes = await self.state(thread, step, inside), dict(values or {})
+            channels = nested.channels(nested.graph_at(graph, thread, inside))
+            if unknown := sorted(set(changes) - set(channels)):
+                raise InputError(f"the state has no {', '.join(unknown)}; it has {', '.join(channels)}")
+            if isinstance(changes.get("task"), str) and isinstance(found.values.get("task"), dict):
+                changes["task"] = {**found.values["task"], "goal": changes["task"]}
+            if found.next == ("__start__",):
+                raise ThreadError(f"at step {step!r} nothing had run: fork at the one after it")
+            return await fork(self.home.bind(graph), thread, step, namespace=inside, values=changes)
+
+    async def look(self, thread: str) -> Ended:
+        """How a thread stands. Raises ThreadError for an unknown one."""
         about, graph = await self._known(thread)
-        options = options_of({**about["context"], **(context or {})})
-        snapshot = await self._bound(graph).aget_state(at(thread))
-        if not snapshot.next:
-            return self._ended(thread, about["name"], snapshot)
-        go: Command[Any] | None = None
-        if snapshot.interrupts:
-            if answer is None:
-                return self._ended(thread, about["name"], snapshot)
-            go = Command(resume=answers(snapshot.interrupts, answer))
-        elif answer is not None:
-            raise InputError(f"thread {thread!r} asks nothing; resume it without --answer")
-        return await self._go(graph, thread, go, options, listen, control)
+        return await self._ended(thread, about, await self._head(graph, thread))
 
-    async def fork(
-        self, thread: str, checkpoint: str, values: Mapping[str, Any] | None = None, *, namespace: str = ""
-    ) -> str:
-        """Begin a new branch at a step; `resume` goes on with it. See `runtime.travel.fork`."""
-        _, graph = await self._known(thread)
-        unknown = sorted(set(values or {}) - set(graph.channels)) if not namespace else []
-        if unknown:
-            raise InputError(
-                f"the state has no {', '.join(unknown)}; it has {', '.join(sorted(graph.output_channels))}"
-            )
-        return await fork(self._bound(graph), thread, checkpoint, namespace=namespace, values=values)
+    async def state(self, thread: str, step: str = "", inside: str = "") -> StateSnapshot:
+        """A thread's state at a step, the newest by default; that of a nested graph by its namespace.
 
-    async def state(self, thread: str, checkpoint: str = "", namespace: str = "") -> StateSnapshot:
-        """A thread's state at a step, the newest by default, nested graphs included."""
+        Raises ThreadError for an unknown thread, namespace or step.
+        """
         _, graph = await self._known(thread)
-        snapshot = await self._bound(graph).aget_state(at(thread, checkpoint, namespace), subgraphs=not checkpoint)
-        if snapshot.created_at is None:
-            raise ThreadError(f"thread {thread!r} has no step {checkpoint!r}; `motet history {thread}` lists them")
-        return snapshot
+        nested.graph_at(graph, thread, inside)
+        found = await self.home.bind(graph).aget_state(at(thread, step, inside), subgraphs=not step)
+        if found.created_at is None:
+            where = f" inside {inside}" if inside else ""
+            raise ThreadError(f"thread {thread!r} has no step {step!r}{where}; list them: motet history {thread}")
+        return found
 
-    async def history(self, thread: str, namespace: str = "", limit: int | None = None) -> AsyncIterator[StateSnapshot]:
-        """A thread's steps, newest first."""
+    async def history(self, thread: str, inside: str = "", limit: int | None = None) -> AsyncIterator[StateSnapshot]:
+        """A thread's steps, newest first; those of a nested graph by its namespace."""
         _, graph = await self._known(thread)
-        async for snapshot in self._bound(graph).aget_state_history(at(thread, namespace=namespace), limit=limit):
+        nested.graph_at(graph, thread, inside)
+        async for snapshot in self.home.bind(graph).aget_state_history(at(thread, namespace=inside), limit=limit):
             yield snapshot
 
-    async def book(self, thread: str, snapshot: StateSnapshot) -> list[Record]:
-        """The records of the turn that a state belongs to."""
-        branch, turn = snapshot.values.get("branch") or "main", snapshot.values.get("turn") or 0
-        book = await Book(self.home.store, thread=thread, branch=branch, turn=turn).load()
-        return book.records()
+    async def calls(self, thread: str, step: str = "", inside: str = "") -> list[Record]:
+        """What the book holds of a step's turn: all that had begun by then; of a nested graph, its own."""
+        found = await self.state(thread, step, inside)
+        root = await self.state(thread, nested.root_step(found)) if inside else found
+        records = nested.records_of(await self._records(thread, root), inside)
+        end = datetime.fromisoformat(found.created_at or "").timestamp() if step else time.time()
+        return [r for r in records if r["at"] <= end]
 
     async def threads(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The threads of this database, the newest first: name of the pattern, task, when, how it stands."""
-        items = await self.home.store.asearch(THREADS, limit=limit)
-        found = [{"thread": i.key, **i.value} for i in items]
-        return sorted(found, key=lambda t: t["began"], reverse=True)
+        """The newest threads: pattern, outcome (or waiting, unfinished, running), task, when its last turn began."""
+        return [
+            {
+                "thread": thread,
+                "pattern": about.name,
+                "outcome": await self._standing(thread, about),
+                "task": about.goal,
+                "began": about.began,
+            }
+            for thread, about in await self.register.newest(limit)
+        ]
 
-    def ask(self, snapshot: StateSnapshot) -> list[Question]:
-        """The open questions of a state."""
-        return [Question(i.id, i.value) for i in snapshot.interrupts]
+    async def _standing(self, thread: str, about: About) -> str:
+        if busy(self.home.url, thread):
+            return "running"
+        try:
+            return about.outcome(await self._head(load(about.name), thread))
+        except InputError:  # a graph of somebody's own that cannot be loaded from here
+            return "unknown"
 
-    async def _known(self, thread: str) -> tuple[dict[str, Any], Graph]:
-        item = await self.home.store.aget(THREADS, thread)
-        if item is None:
-            have = [t["thread"] for t in await self.threads(5)]
-            raise ThreadError(f"no thread is called {thread!r}; the newest are {', '.join(have) or 'none yet'}")
-        return item.value, load(item.value["name"])
+    async def _known(self, thread: str) -> tuple[About, Graph]:
+        about = await self.register.known(thread)
+        return about, load(about.name)
 
-    async def _remember(self, thread: str, about: dict[str, Any]) -> None:
-        await self.home.store.aput(THREADS, thread, about, index=False)
+    async def _head(self, graph: Graph, thread: str) -> StateSnapshot:
+        return await self.home.bind(graph).aget_state(at(thread))
 
-    def _bound(self, graph: Graph) -> Graph:
-        return self.home.bind(graph)
+    async def _records(self, thread: str, root: StateSnapshot) -> list[Record]:
+        branch, turn = root.values.get("branch") or "main", root.values.get("turn") or 0
+        return (await Book(self.home.store, thread=thread, branch=branch, turn=turn).load()).records()
+
+    async def _ended(self, thread: str, about: About, head: StateSnapshot, stopped: str = "") -> Ended:
+        return ended_of(thread, about, head, await self._records(thread, head), stopped=stopped)
+
+    async def _refuse_lost(self, graph: Graph, thread: str, name: str) -> None:
+        """A thread that was to go on in a node that is no more looks as if it were over. Raises ThreadError."""
+        saved = await self.home.saver.aget_tuple(at(thread))
+        waiting = saved.checkpoint["channel_values"] if saved else {}
+        nodes = [c.removeprefix("branch:to:") for c in waiting if c.startswith("branch:to:")]
+        if lost := sorted(set(nodes) - set(graph.nodes)):
+            raise ThreadError(f"thread {thread!r} stopped before {', '.join(lost)}, which {name} no longer has")
 
     async def _go(
         self,
         graph: Graph,
         thread: str,
+        about: About,
         given: Any,
         context: Context,
         listen: Listen | None,
         control: RunControl | None,
     ) -> Ended:
-        bound, name = self._bound(graph), (await self._known(thread))[0]["name"]
-        stopped = ""
+        tell, stopped = listen or _unheard, ""
+        tell({"thread": thread, "pattern": about.name})
         try:
-            async for _, part in bound.astream(
+            async for _, part in self.home.bind(graph).astream(
                 given,
                 at(thread),
                 context=context,
@@ -210,81 +249,23 @@ class Session:
                 durability="sync",
                 control=control or RunControl(),
             ):
-                if listen is not None:
-                    listen(part)
+                tell(part)
         except GraphDrained as drained:
             stopped = drained.reason
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageError) as error:
             raise StorageError(
-                f"the database failed: {error}. What was saved stands: mend it, then `motet resume {thread}`"
+                f"the database {self.home.url} stopped working: {error}. What was saved stands: "
+                "mend the cause, then resume"
             ) from error
-        snapshot = await bound.aget_state(at(thread))
-        ended = self._ended(thread, name, snapshot, stopped)
-        known, _ = await self._known(thread)
-        await self._remember(thread, {**known, "outcome": ended.outcome})
-        return ended
-
-    def _ended(self, thread: str, name: str, snapshot: StateSnapshot, stopped: str = "") -> Ended:
-        values, questions = snapshot.values, self.ask(snapshot)
-        if questions or snapshot.next:
-            waits = bool(questions)
-            reason = f"{len(questions)} question(s) to a person" if waits else stopped or "the turn is not over"
-            return Ended(
-                thread=thread,
-                pattern=name,
-                outcome="waiting" if waits else "cancelled",
-                reason=reason,
-                questions=questions,
-            )
-        answer = values.get("answer")
-        return Ended(
-            thread=thread,
-            pattern=name,
-            outcome=values.get("outcome") or "failed",
-            reason=values.get("reason") or "",
-            answer="" if answer is None else str(answer.get("text") or json.dumps(answer, ensure_ascii=False)),
-            citations=list((answer or {}).get("citations") or []),
-            usage=dict(values.get("usage") or {}),
-            output=answer,
-        )
+        return await self._ended(thread, about, await self._head(graph, thread), stopped)
 
 
-def options_of(given: Mapping[str, Any]) -> Context:
-    """The run's options, with every model they name made once, so that a missing key shows before the run.
-
-    Raises InputError naming the option and the mend.
-    """
-    try:
-        context = Context.model_validate(dict(given))
-    except ValidationError as error:
-        raise InputError(f"{explain(error)}. Known options: {', '.join(Context.model_fields)}") from error
-    for tier in TIERS:
-        models.model(models.name_of(tier, context))
-    return context
+async def _look_through(context: Context, listen: Listen | None) -> None:
+    if context.docs:
+        tell = listen or _unheard
+        tell({"docs": context.docs})
+        tell({"docs": context.docs, "refreshed": await shelf.read(Path(context.docs))})
 
 
-def answers(interrupts: tuple[Interrupt, ...], given: Any) -> dict[str, Any]:
-    """Answers by question id, each held against its question. Raises InputError with the reason."""
-    by_id = {i.id: i.value for i in interrupts}
-    if not isinstance(given, dict):
-        raise InputError(f"an answer is a JSON object, not {type(given).__name__}")
-    if "decisions" in given and len(by_id) == 1:
-        given = {next(iter(by_id)): given}
-    if "decisions" in given:
-        raise InputError(
-            f"{len(by_id)} questions are open: answer by id, as {{id: {{decisions: […]}}}}: {', '.join(by_id)}"
-        )
-    out = {}
-    for key, value in given.items():
-        if key not in by_id:
-            raise InputError(f"no question {key!r} is open; open are {', '.join(by_id)}")
-        try:
-            said, asked = Decisions.model_validate(value), Request.model_validate(by_id[key])
-        except ValidationError as error:
-            raise InputError(f"the answer to {key} does not fit: {explain(error)}") from error
-        if fault := mismatch(asked, said):
-            raise InputError(f"the answer to {key} does not fit: {fault}")
-        out[key] = said.model_dump(mode="json")
-    if not out:
-        raise InputError(f"the answer is empty; open questions are {', '.join(by_id)}")
-    return out
+def _unheard(event: Any) -> None:
+    """Nobody listens."""

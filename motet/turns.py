@@ -2,53 +2,65 @@
 
 import asyncio
 import signal
-import sys
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from langgraph.runtime import RunControl
 
-from graphs.catalog import entry
-from motet import view
-from motet.report import write_report
-from motet.session import Ended, Session
-from runtime.home import files_of
+from motet import asking, screen, view
+from motet.ended import Ended
+from motet.progress import Progress
+from motet.session import Session
+from state.errors import MotetError
 
 EXIT = {"completed": 0, "degraded": 0, "waiting": 3, "out_of_budget": 4, "cancelled": 130}
 
-Work = Callable[..., Awaitable[Ended | None]]
+Work = Callable[..., Awaitable[Ended]]
 
 
-async def turn(db: str, as_json: bool, work: Work) -> int:
-    """Do the work, answer its questions if somebody is there, and show how it ended; the exit status."""
-    with Session(db) as session, view.Progress(quiet=as_json) as progress:
-        ended = await _stoppable(work, session, progress)
-        while ended is not None and ended.questions and not as_json and sys.stdin.isatty():
-            progress.pause()
-            said = view.decide(ended.questions)
-            again: Work = lambda s, t=ended.thread, a=said, **how: s.resume(t, a, **how)  # noqa: E731  # one expression
-            ended = await _stoppable(again, session, progress)
-        progress.pause()
-        if ended is None:
-            return 0
-        known = entry(ended.pattern)
-        if ended.output is not None and known is not None and known.application:
-            values = (await session.state(ended.thread)).values
-            ended = replace(ended, report=str(write_report(values, files_of(ended.thread))))
+def turn(where: str | Session, as_json: bool, work: Work) -> int:
+    """Do the work, put its questions to somebody who is there, and show how it ended; the exit status.
+
+    What is refused before the run begins raises; what goes wrong later ends the turn as failed.
+    """
+    with ExitStack() as stack:
+        session = where if isinstance(where, Session) else stack.enter_context(Session(where))
+        ended = _once(session, as_json, work)
+        while ended.questions and not as_json and asking.somebody():
+            said = asking.ask(ended.questions)
+            if said is None:
+                break
+            ended = _once(session, as_json, lambda s, t=ended.thread, a=said, **how: s.resume(t, a, **how))
         view.ended(ended, as_json)
         return EXIT.get(ended.outcome, 5)
 
 
-async def _stoppable(work: Work, session: Session, progress: "view.Progress") -> Ended | None:
-    """The first Ctrl-C, or SIGTERM, lets running calls end and starts no more; the second cancels."""
+def _once(session: Session, as_json: bool, work: Work) -> Ended:
+    with Progress(quiet=as_json) as progress:
+        try:
+            return asyncio.run(_stoppable(session, work, progress))
+        except (MotetError, sqlite3.Error) as error:
+            if not progress.thread:
+                raise
+            return _broken(session, progress, str(error))
+        except Exception as error:
+            if not progress.thread or screen.wants_traceback():
+                raise
+            return _broken(session, progress, screen.in_one_line(error))
+
+
+async def _stoppable(session: Session, work: Work, progress: Progress) -> Ended:
+    """The first Ctrl-C, or SIGTERM, lets running calls end and starts no more; the second cancels them."""
     control, loop = RunControl(), asyncio.get_running_loop()
     task = asyncio.ensure_future(work(session, listen=progress.show, control=control))
 
     def stop(name: str) -> None:
-        if control.drain_requested:
+        if control.drain_requested or not progress.thread:
             task.cancel()
             return
-        view.say(f"{name}: ending the calls in flight; once more to cancel them", style="yellow")
+        screen.say(f"{name}: no new call starts; those at work end and are saved. Once more cancels them", "yellow")
         control.request_drain(f"stopped by {name}")
 
     for number, name in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
@@ -56,7 +68,18 @@ async def _stoppable(work: Work, session: Session, progress: "view.Progress") ->
     try:
         return await task
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        if not progress.thread:
+            raise KeyboardInterrupt from None
+        return replace(await session.look(progress.thread), reason="calls at work were cancelled")
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def _broken(session: Session, progress: Progress, reason: str) -> Ended:
+    """A run that an error ended: as much as can still be said of it."""
+    try:
+        stands = asyncio.run(session.look(progress.thread))
+    except Exception:  # the database itself is broken
+        stands = Ended(thread=progress.thread, pattern=progress.pattern, outcome="failed", unfinished=True)
+    return replace(stands, outcome="failed", reason=reason)

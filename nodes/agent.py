@@ -28,7 +28,7 @@ from runtime.models import name_of
 from runtime.run import place_of, run_of, task_id
 from runtime.veil import key
 from state.agent import Agent, Failure, Reply, Text
-from state.errors import BudgetError, OutputError, StorageError
+from state.errors import BudgetError, StorageError
 from state.record import Kind
 from state.turn import explain
 
@@ -196,17 +196,25 @@ def _person(asked: Asked) -> str:
 
 async def _escalated(asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
     case = {"task": asked.given.model_dump(mode="json"), "failure": reply.reason}
+    model = asked.agent.output
+
+    def output_of(message: str) -> BaseModel:
+        return model(text=message) if model is Text else model.model_validate_json(message)
+
+    def refuse(message: str) -> str:
+        try:
+            output_of(message)
+        except ValidationError as error:
+            return f"the answer must be a {model.__name__} as JSON: {explain(error)}"
+        return ""
+
     said = await human.escalate(
-        case, agent=asked.agent.name, visit=_person(asked), config=config, runtime=asked.runtime
+        case, agent=asked.agent.name, visit=_person(asked), config=config, runtime=asked.runtime, refuse=refuse
     )
     if said.type == "reject":
         return replace(reply, outcome="escalated", reason=f"a person declined: {said.message or reply.reason}")
-    try:
-        model = asked.agent.output
-        output = model(text=said.message) if model is Text else model.model_validate_json(said.message)
-    except ValidationError as error:
-        raise OutputError(f"the person's answer is no {asked.agent.output.__name__}: {explain(error)}") from error
-    return Reply(agent=asked.agent.name, output=output.model_dump(mode="json"), reason="answered by a person")
+    output = output_of(said.message).model_dump(mode="json")
+    return Reply(agent=asked.agent.name, output=output, reason="answered by a person")
 
 
 def failed(agent: Agent, fault: Failure) -> Reply:

@@ -1,5 +1,6 @@
 """The one way a person is asked: a typed request, a typed decision, one interrupt for a whole batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -11,12 +12,20 @@ from runtime.run import place_of, run_of, task_id
 from state.decision import ActionRequest, Decision, Decisions, DecisionType, Request, ReviewConfig, mismatch
 
 
-async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]) -> Decisions:
+async def ask(
+    request: Request,
+    *,
+    agent: str,
+    visit: str,
+    config: RunnableConfig,
+    runtime: Runtime[Any],
+    refuse: Callable[[Decisions], str] = lambda said: "",
+) -> Decisions:
     """Ask, and return the decisions in the order of the request.
 
     The node stops here until somebody answers, and runs again from its start then: nothing with an
-    effect may stand before this call. An answer that does not fit is refused with the reason, and
-    the question stays open.
+    effect may stand before this call. An answer that does not fit, or that `refuse` has a word
+    against, is refused with that reason, and the question stays open.
     """
     place = place_of(config)
     run = await run_of(place, runtime)
@@ -35,7 +44,7 @@ async def ask(request: Request, *, agent: str, visit: str, config: RunnableConfi
 
         @model_validator(mode="after")
         def fits(self) -> "Answer":
-            if fault := mismatch(request, self):
+            if fault := mismatch(request, self) or refuse(self):
                 raise ValueError(fault)
             return self
 
@@ -66,9 +75,18 @@ async def approve(
 
 
 async def escalate(
-    case: dict[str, Any], *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
+    case: dict[str, Any],
+    *,
+    agent: str,
+    visit: str,
+    config: RunnableConfig,
+    runtime: Runtime[Any],
+    refuse: Callable[[str], str],
 ) -> Decision:
-    """Hand the whole case to a person, who answers in the agent's stead or declines."""
+    """Hand the whole case to a person, who answers in the agent's stead or declines.
+
+    `refuse` says what is wrong with an answer that is no output of the agent.
+    """
     request = Request(
         kind="escalation",
         action_requests=[
@@ -77,4 +95,10 @@ async def escalate(
         review_configs=[ReviewConfig(action_name=agent, allowed_decisions=["respond", "reject"])],
         case=case,
     )
-    return (await ask(request, agent=agent, visit=visit, config=config, runtime=runtime)).decisions[0]
+
+    def unfit(said: Decisions) -> str:
+        answer = said.decisions[0]
+        return refuse(answer.message) if answer.type == "respond" else ""
+
+    said = await ask(request, agent=agent, visit=visit, config=config, runtime=runtime, refuse=unfit)
+    return said.decisions[0]

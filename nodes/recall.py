@@ -29,7 +29,7 @@ async def recall(asked: Asked, who: str) -> Reply | None:
 
 
 async def keep(asked: Asked, who: str, reply: Reply) -> None:
-    """Keep a good answer for the next time."""
-    if asked.runtime.store is not None and reply.outcome == "completed" and reply.ok:
+    """Keep a good answer for the next time; nothing of a run in which somebody is sensitive."""
+    if asked.runtime.store is not None and not asked.place.veiled and reply.outcome == "completed" and reply.ok:
         value: dict[str, Any] = plain(reply) | {"usage": {}}
         await asked.runtime.store.aput(ANSWERS, key_of(asked, who), value, index=False)

@@ -9,6 +9,7 @@ from langgraph.types import Send
 
 from nodes.agent import Bound, as_node
 from nodes.prompt import CITED
+from runtime.run import context_of
 from state.agent import Agent, Reply
 from state.research import (
     NOTHING,
@@ -21,6 +22,7 @@ from state.research import (
     fault,
     fault_of_figures,
     gathered,
+    sourced,
     standing,
 )
 from state.task import Task
@@ -28,6 +30,8 @@ from state.turn import ended, task_of
 from tools.guard import execute
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
+
+ROWS = 20  # passages of a table's file among which a computed row is looked for
 
 PLAN = (
     "Prepare the look-up of this question in a folder of documents. Split it only where it really asks several "
@@ -59,9 +63,12 @@ CHECK = (
 )
 WRITE = (
     "Write the executive summary from these claims and nothing else. The first sentence answers the question. Put "
-    "after each sentence its source as [file#section], as it stands in the claims. Where the claims do not answer all "
-    "of it, say which part is open. At most 400 characters."
+    "after each sentence its source as [file#section], as it stands in the claims. What was computed has only a file "
+    "for its source: name that in round brackets, after what is cited. Where the claims do not answer all of it, say "
+    "which part is open. At most 400 characters."
 )
+
+NO_FOLDER = "no documents are named: give their folder in the option `docs` (--docs), or in MOTET_DOCS"
 
 
 def plan(bound: Bound) -> Node:
@@ -78,7 +85,15 @@ def plan(bound: Bound) -> Node:
             return {"plan": Plan(parts=[task_of(state).goal]).model_dump(), "lost": {bound.agent.name: reply.reason}}
         return ended(reply.outcome, reply.reason, author=reply.agent)
 
-    return as_node(bound, read=read, write=write, visit=lambda state: "plan")
+    ask = as_node(bound, read=read, write=write, visit=lambda state: "plan")
+
+    async def plan(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
+        _ = bound.graph  # so that LangGraph finds a nested graph from here
+        if context_of(runtime).docs_folder() is None:
+            return ended("failed", NO_FOLDER)
+        return await ask(state, config, runtime)
+
+    return plan
 
 
 def assign(state: State) -> list[Send]:
@@ -122,15 +137,18 @@ def verify(agent: Agent) -> Node:
             visit = f"verify/{claim['id']}"
             computed = bool(claim["sql"].strip())
             source = claim["citation"].strip("[]")
-            asked = {"reference": source.partition("#")[0] if computed else source, "passages": 1}
+            file = source.partition("#")[0]
+            asked = {"reference": file, "passages": ROWS} if computed else {"reference": source, "passages": 1}
             read = await execute(agent, "read", asked, visit=visit, config=config, runtime=runtime)
-            passage = next(iter(read.get("value", {}).get("passages", [])), None)
+            passages = read.get("value", {}).get("passages", [])
+            passage = next(iter(passages), None)
             if computed:
                 sql = {"sql": claim["sql"]}
                 found = await execute(agent, "query", sql, visit=f"{visit}/sql", config=config, runtime=runtime)
                 rows, columns = (found.get("value", {}).get(part) for part in ("rows", "columns"))
-                wrong = fault_of_figures(claim, rows) or ("" if passage else f"there is no file {asked['reference']}")
+                wrong = fault_of_figures(claim, rows) or ("" if passage else f"there is no file {file}")
                 text: str | None = f"{claim['sql']} gives {columns}: {rows}"
+                claim = sourced(claim, file, passages)
             else:
                 passage = passage if passage and passage["reference"] == source else None
                 text = f"{passage['heading']}\n{passage['text']}" if passage else None
@@ -138,7 +156,7 @@ def verify(agent: Agent) -> Node:
             if wrong or passage is None:
                 bad.append({**claim, "why": wrong})
             else:
-                good.append({**claim, "citation": passage["reference"], "passage": text})
+                good.append({**claim, "citation": claim["citation"].strip("[]"), "passage": text})
         return {"claims": good, "rejected": bad}
 
     return verify
@@ -171,12 +189,13 @@ def write(bound: Bound) -> Node:
 
     def say(state: State, reply: Reply) -> dict[str, Any]:
         known = {c["citation"] for c in state["claims"]}
+        computed = any("#" not in source for source in known)
         text = reply.output["text"] if reply.output else ""
         cited = CITED.findall(text)
         lost = dict(state.get("lost") or {})
         if not reply.ok:
             lost[bound.agent.name] = reply.reason
-        elif not cited or not known.issuperset(cited):
+        elif not (cited or computed) or not known.issuperset(cited):
             lost[bound.agent.name] = "its summary cited what was not checked, so the claims stand in its place"
         if bound.agent.name in lost:
             text = abstract(state["claims"])

@@ -1,7 +1,9 @@
 """The first and the last node of every pattern: one settles a turn, the other closes it."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -11,7 +13,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from runtime.run import context_of, place_of, run_of
-from state.record import digest, usage_by_agent
+from state.errors import InputError
+from state.record import digest, timeline, usage_by_agent
 from state.turn import KEPT, Turn, settle
 from state.usage import total
 
@@ -23,14 +26,15 @@ ARCHIVE = "archive"
 def begin(schema: type) -> Node:
     """The node that takes the task, refuses an empty input, and clears what the turn before left.
 
-    `schema` is the pattern's state: all its own channels start empty. Messages older than the newest
-    `KEPT` go to the archive in the store, so that a thread's turns do not grow slower.
+    `schema` is the pattern's state: all its own channels start empty. A folder of documents that is
+    named must be there. Messages older than the newest `KEPT` go to the archive in the store, so that a
+    thread's turns do not grow slower.
     """
     empty = {name: value for name, value in _empties(schema).items() if name not in get_type_hints(Turn)}
 
     async def begin(state: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-        context_of(runtime)
         task = settle(state)
+        await _check_folder(context_of(runtime).docs_folder())
         turn = (state.get("turn") or 0) + 1
         messages = state.get("messages") or []
         newest = next((m for m in reversed(messages) if m.type == "human"), None)
@@ -74,7 +78,7 @@ def finish() -> Node:
             id=digest(["answer", place.path, state.get("turn"), state.get("asked"), said]),
             response_metadata={"outcome": outcome, "reason": reason},
         )
-        used = usage_by_agent(run.book.under(place.path))
+        used = usage_by_agent(timeline(run.book.under(place.path)))
         return {
             "messages": [message],
             "outcome": outcome,
@@ -83,6 +87,11 @@ def finish() -> Node:
         }
 
     return finish
+
+
+async def _check_folder(folder: Path | None) -> None:
+    if folder is not None and not await asyncio.to_thread(folder.is_dir):
+        raise InputError(f"no such folder: {folder}; give the path of an existing folder of documents as `docs`")
 
 
 async def _archive(messages: list[Any], config: RunnableConfig, runtime: Runtime[Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -33,6 +34,9 @@ from langgraph.store.sqlite import SqliteStore
 from runtime.home import home
 from state.errors import StorageError
 
+# what SqliteStore makes of a put, without what it allows for: deletions, vectors, expiry
+INSERT = """INSERT OR REPLACE INTO store (prefix, key, value, created_at, updated_at, expires_at, ttl_minutes)
+VALUES (?, ?, ?, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, NULL, NULL)"""
 T = TypeVar("T")
 Waiting = tuple[list[Op], "asyncio.Future[list[Result]]"]
 G = TypeVar("G")
@@ -183,14 +187,18 @@ class Store(SqliteStore):
 
     def put_now(self, op: PutOp) -> bool:
         """Write where it stands, if no other writer is met; says whether it is done."""
-        if self.lock.locked():
+        if not self.lock.acquire(blocking=False):
             return False
         try:
-            self.batch([op])
+            self.write_with(self.conn, op)
+            self.conn.commit()
         except sqlite3.OperationalError as error:
+            self.conn.rollback()
             if not _busy(error):
                 raise
             return False
+        finally:
+            self.lock.release()
         return True
 
     def put_later(self, op: PutOp) -> None:
@@ -202,14 +210,15 @@ class Store(SqliteStore):
         if len(self._later) == 1:
             asyncio.get_running_loop().call_later(MOMENT, self._write_later)
 
-    def write_with(self, cursor: sqlite3.Cursor) -> None:
-        """Add what was put off to a transaction that is about to be committed."""
-        ops, self._later = self._later, []
+    def write_with(self, cursor: sqlite3.Cursor | sqlite3.Connection, *more: PutOp) -> None:
+        """Add what was put off, and more, to a transaction that is about to be committed."""
+        put_off, self._later = self._later, []
+        ops = [*put_off, *more]
         try:
             if ops:
-                self._batch_put_ops(list(enumerate(ops)), cursor)
+                cursor.executemany(INSERT, [(".".join(op.namespace), op.key, orjson.dumps(op.value)) for op in ops])
         except BaseException:
-            self._later = ops + self._later
+            self._later = put_off + self._later
             raise
 
     def _write_later(self) -> None:

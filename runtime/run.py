@@ -18,13 +18,12 @@ from pydantic import ValidationError
 
 from runtime.book import Book
 from runtime.ledger import Ledger
-from runtime.veil import VEILED
+from runtime.veil import HERE, VEILED
 from state.budget import Limit
 from state.context import Context
 from state.errors import InputError
 from state.record import spent
 
-HERE = "__motet"  # the config key under which a parent tells a nested graph where it stands
 KEPT = 256  # runs remembered; idle ones go first
 
 

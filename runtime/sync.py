@@ -14,10 +14,11 @@ from functools import cache
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_TASK_ID  # by which the engine itself knows a nested run
 from langgraph.graph.state import CompiledStateGraph
 
 from runtime.tracing import veiled
-from runtime.veil import VEILED, key
+from runtime.veil import HERE, VEILED, key
 
 T = TypeVar("T")
 
@@ -69,18 +70,31 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first."""
         parts = super().astream(*args, **kwargs)
-        return _keyed(parts) if ((self.config or {}).get("configurable") or {}).get(VEILED) else parts
+        return _keyed(parts) if self.veiled else parts
+
+    @property
+    def veiled(self) -> bool:
+        """Whether a sensitive agent takes part, here or below."""
+        return bool(((self.config or {}).get("configurable") or {}).get(VEILED))
 
     async def abulk_update_state(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> RunnableConfig:
         """See `Pregel.abulk_update_state`: it is traced, too."""
-        if ((self.config or {}).get("configurable") or {}).get(VEILED):
+        if self.veiled:
             await asyncio.to_thread(key)
             config = {**config, "callbacks": veiled(config.get("callbacks"))}
         return await super().abulk_update_state(config, *args, **kwargs)
 
     def _defaults(self, config: RunnableConfig, **kwargs: Any) -> Any:
-        """The engine has merged all configs here, and makes its callbacks of the result next."""
-        if (config.get("configurable") or {}).get(VEILED):
+        """The engine has merged all configs here, and makes its callbacks of the result next.
+
+        What a parent graph tells a nested one, nobody may tell from outside; nor may anybody lift the veil.
+        """
+        configurable = config.setdefault("configurable", {})
+        if CONFIG_KEY_TASK_ID not in configurable:
+            configurable.pop(HERE, None)
+        if self.veiled:
+            configurable[VEILED] = True
+        if configurable.get(VEILED):
             config["callbacks"] = veiled(config.get("callbacks"))
         return super()._defaults(config, **kwargs)
 

@@ -42,6 +42,10 @@ async def fork(
     old, turn = root.values.get("branch") or "main", root.values.get("turn") or 0
     branch = await _new_branch(graph, thread, old, turn)
     await _inherit(graph, thread, old, branch, turn, until=forked)
+    if (root.metadata or {}).get("source") == "input" and not levels:
+        raise ThreadError(
+            "the first step of a turn is its input: give the thread a new one instead of forking it there"
+        )
     changes = dict(values or {})
     await _update(graph, root, {"branch": branch} | ({} if levels else changes))
     space = ""

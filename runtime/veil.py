@@ -19,6 +19,7 @@ from runtime.home import home
 from state.errors import StorageError
 from state.record import Record, digest
 
+HERE = "__motet"  # the config key under which a parent tells a nested graph where it stands
 VEILED = "__motet_veiled"  # the config key of graphs with a sensitive agent below; nested graphs inherit it
 CONTENTS = ("content", "message", "args", "reason")  # what a record says beside who did what, and when
 

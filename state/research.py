@@ -175,6 +175,15 @@ def fault_of_figures(claim: Mapping[str, Any], rows: Sequence[Sequence[Any]] | N
     return f"{missing[0]:g} is not in the rows of its SELECT" if stated and missing else ""
 
 
+def sourced(claim: Mapping[str, Any], file: str, passages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A computed claim with its source: the passage that holds it word for word, as its quote; else just the file."""
+    said = even(claim["text"])
+    row = next((p for p in passages if said in even(p["text"])), None)
+    if row is None:
+        return {**claim, "citation": file, "quote": ""}
+    return {**claim, "citation": row["reference"], "quote": claim["text"]}
+
+
 def _number(cell: Any) -> float | None:
     if isinstance(cell, bool) or cell is None:
         return None
@@ -201,13 +210,23 @@ def standing(
 
 
 def abstract(claims: Sequence[Mapping[str, Any]], most: int = SUMMARY) -> str:
-    """A summary without a writer: the claims word for word, each with its source, as many as there is room for."""
+    """A summary without a writer: the claims word for word, each with its source, as many as there is room for.
+
+    Computed claims have room first and come last: a citation after them would seem to hold them.
+    """
+    computed = [f"{c['text']} (from {c['citation']})" for c in claims if "#" not in c["citation"]]
+    figures = _within(computed, most)
+    quoted = [f"{c['quote'] or c['text']} [{c['citation']}]" for c in claims if "#" in c["citation"]]
+    out = f"{_within(quoted, most - len(figures) - bool(figures))} {figures}".strip()
+    return out or (str(claims[0]["text"])[: most - 1] + "…" if claims else "")
+
+
+def _within(pieces: Sequence[str], most: int) -> str:
     out = ""
-    for claim in claims:
-        piece = f"{claim['quote'] or claim['text']} [{claim['citation']}]"
+    for piece in pieces:
         if len(out) + len(piece) + bool(out) <= most:
             out = f"{out} {piece}".strip()
-    return out or (str(claims[0]["text"])[: most - 1] + "…" if claims else "")
+    return out
 
 
 def missing_of(state: State) -> list[str]:
@@ -225,7 +244,7 @@ def answer_of(state: State, text: str, cited: Sequence[str]) -> dict[str, Any]:
     claims = state.get("claims") or []
     findings = state.get("findings") or {}
     known = {c["citation"] for c in claims}
-    sure = [c["confidence"] for c in claims if c["citation"] in cited]
+    sure = [c["confidence"] for c in claims if c["citation"] in cited or not cited]
     return {
         "text": text,
         "citations": [c for c in dict.fromkeys(cited) if c in known],

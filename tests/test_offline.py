@@ -313,6 +313,38 @@ def test_arithmetic_in_the_question_goes_to_a_calculator_and_comes_back_with_its
     assert "3607" in model.invoke([HumanMessage("What is 1,200 * 3 + 7?"), asked, result]).text
 
 
+LETTER = {
+    "type": "function",
+    "function": {
+        "name": "send_letter",
+        "description": "Sends a letter to a person",
+        "parameters": {
+            "type": "object",
+            "properties": {"to": {"type": "string"}, "text": {"type": "string"}, "copies": {"type": "integer"}},
+            "required": ["to", "text"],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "to", "text"),
+    [
+        ('Send a letter to Ada Lovelace: "The engine runs."', "Ada Lovelace", "The engine runs."),
+        ("Send a letter to ada@example.org saying the engine runs.", "ada@example.org", "the engine runs."),
+        (
+            "Please send the landlord's letter to the tenant.",
+            "the tenant",
+            "Please send the landlord's letter to the tenant.",
+        ),
+        ("Send a letter.", "Send a letter.", "Send a letter."),
+    ],
+)
+def test_a_tool_that_acts_gets_its_required_texts_from_the_task(task: str, to: str, text: str) -> None:
+    [call] = Offline().bind_tools([LETTER]).invoke(task).tool_calls
+    assert call["args"] == {"to": to, "text": text}
+
+
 def test_it_is_labelled_wherever_a_model_is_named() -> None:
     said = Offline().invoke("Hello?")
     assert (Offline().model_name, Offline()._llm_type) == ("offline/extractive", "offline/extractive")

@@ -108,8 +108,17 @@ async def test_figures_are_computed_from_tables_and_their_select_is_shown(docs: 
     [claim] = [c for c in state["answer"]["claims"] if c["sql"]]
     assert "320" in claim["text"]
     assert "320" in state["answer"]["text"]
+    assert claim["citation"] == "sales.csv"
+    assert "(from sales.csv)" in state["answer"]["text"]
+    assert holds(state["answer"]["text"], docs)
+
+
+async def test_a_computed_row_is_cited_where_its_passage_holds_it_word_for_word(docs: Path) -> None:
+    state = await ask("Which region and product has the highest revenue?", docs)
+    [claim] = [c for c in state["answer"]["claims"] if c["sql"]]
+    assert claim["quote"] == "region: North; product: coffee; revenue: 200"
     assert claim["citation"].startswith("sales.csv#")
-    assert library_of(docs).passage(claim["citation"]) is not None
+    assert holds(state["answer"]["text"], docs)
 
 
 async def test_a_condition_that_no_sample_row_shows_is_looked_up_before_it_counts(docs: Path) -> None:
@@ -250,7 +259,9 @@ async def test_a_second_turn_on_a_thread_sees_nothing_of_the_first(docs: Path) -
 
 async def test_without_a_folder_it_says_what_is_missing() -> None:
     state = await research.graph.ainvoke({"task": "What do customers get?"}, context={})
-    assert state["answer"]["text"].startswith("The documents do not say")
+    assert state["outcome"] == "failed"
+    assert "--docs" in state["reason"]
+    assert state["usage"]["total"]["calls"] == 0
 
 
 async def test_the_report_holds_question_answer_findings_and_cost(docs: Path, tmp_path: Path) -> None:

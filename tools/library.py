@@ -34,7 +34,8 @@ class Refreshed:
 class Library:
     """The documents below a folder, indexed in a database elsewhere. Safe from any thread and several processes.
 
-    Nothing is read before the first `refresh`; what the last one did is `refreshed`. Every method that gives text gives only what the user may see.
+    Nothing is read before the first `refresh`; what the last one did is `refreshed`. Every method that
+    gives text gives only what the user may see.
     Raises DocumentError for a folder that cannot be used and StorageError for a database that cannot.
     """
 

@@ -144,7 +144,8 @@ def _texts(value: Any, default: str) -> Iterator[Found]:
         yield from _cited(value, default)
     elif isinstance(value, dict):
         text = next((value[k] for k in TEXTS if isinstance(value.get(k), str) and value[k].strip()), None)
-        source = next((value[k] for k in SOURCES if isinstance(value.get(k), str) and "#" in value[k]), None)
+        named = ((k, value[k]) for k in SOURCES if isinstance(value.get(k), str))
+        source = next((said for k, said in named if "#" in said or (k == "citation" and said)), None)
         if text is not None and source is not None:
             label = next((value[k] for k in LABELS if isinstance(value.get(k), str)), "")
             sure = value.get("confidence")

@@ -21,6 +21,7 @@ def _any(text: str) -> str:
     return "|".join(text.split())
 
 
+NUMBER = re.compile(rf"\d|\b(?:{_any(_NUMBERS)})\b", re.I)
 # what a question says, and what an answer to it looks like
 KINDS: list[tuple[re.Pattern[str], re.Pattern[str]]] = [
     (
@@ -30,7 +31,7 @@ KINDS: list[tuple[re.Pattern[str], re.Pattern[str]]] = [
             r"|\bdefault (?:port|size|limit|length|timeout|value)\b",
             re.I,
         ),
-        re.compile(rf"\d|\b(?:{_any(_NUMBERS)})\b", re.I),
+        NUMBER,
     ),
     (
         re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month)\b|\bsince\b|\bhow (?:long ago|old)\b", re.I),

@@ -1,4 +1,7 @@
-"""What tables and calculators returned, as quotes: each row or result word for word, with where it comes from."""
+"""What tables and calculators returned, as quotes: each row or result word for word, with where it comes from.
+
+What was computed stands in no passage, so its reference is a file or a tool, without a section.
+"""
 
 import re
 from typing import Any
@@ -15,16 +18,16 @@ def computed(evidence: Evidence) -> list[Quote]:
     """The results of calculations and SELECTs in this conversation; empty when there were none."""
     out = []
     files = _files(evidence)
-    for n, (call, value) in enumerate(evidence.results, start=1):
+    for call, value in evidence.results:
         if not isinstance(value, dict) or "error" in value:
             continue
-        args, source = call["args"], f"{call['name']}#result-{n}"
+        args = call["args"]
         statement = str(args.get("sql") or args.get("query") or args.get("statement") or "")
         if "expression" in args and "result" in value:
-            out.append(Quote(f"{args['expression']} = {value['result']}", source, 2.0, 1.0))
+            out.append(Quote(f"{args['expression']} = {value['result']}", call["name"], 2.0, 1.0))
         elif isinstance(value.get("rows"), list) and not VALUES.fullmatch(statement) and (text := _rows(value)):
             table = next((m[1].replace('"', "") for m in FROM.finditer(statement)), "")
-            out.append(Quote(text, f"{files.get(table, table)}#{table}", 2.0, 1.0, sql=statement))
+            out.append(Quote(text, files.get(table) or table or call["name"], 2.0, 1.0, sql=statement))
     return out
 
 
@@ -48,5 +51,5 @@ def _rows(value: dict[str, Any]) -> str:
     lines = []
     for row in value["rows"][:MOST_ROWS]:
         pairs = row.items() if isinstance(row, dict) else zip(columns, row, strict=False)
-        lines.append(", ".join(f"{name}: {cell}" for name, cell in pairs if cell is not None))
-    return "; ".join(line for line in lines if line)
+        lines.append("; ".join(f"{name}: {cell}" for name, cell in pairs if cell is not None))
+    return " | ".join(line for line in lines if line)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.offline import planning, sql
+from runtime.offline.arguments import argument
 from runtime.offline.evidence import Evidence
 from runtime.offline.forms import fill
 from runtime.offline.text import terms
@@ -59,8 +60,16 @@ def _for(tool: dict[str, Any], evidence: Evidence) -> list[Move]:
     if at and SEARCHES.search(said):
         return [_filled(tool, {at: query}) for query in _queries(evidence, name)]
     if set(re.split(r"[_\W]+", name.lower())) & set(question.lower().split()) and not evidence.called(name):
-        return [_filled(tool, {})] if _meant(tool, question) else []
+        return [_filled(tool, _said(schema, question))] if _meant(tool, question) else []
     return []
+
+
+def _said(schema: dict[str, Any], task: str) -> dict[str, Any]:
+    """What a task says for the fields that a tool must have."""
+    fields = {k: v for k, v in schema.get("properties", {}).items() if k in schema.get("required", ())}
+    plain = {k: v for k, v in fields.items() if not {"enum", "const", "default", "pattern", "format"} & v.keys()}
+    found = {k: argument(k, str(v.get("type", "")), task) for k, v in plain.items()}
+    return {k: v for k, v in found.items() if v is not None}
 
 
 def _drawn(tool: dict[str, Any], evidence: Evidence) -> list[Move]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from runtime.offline import judging, planning, sql
+from runtime.offline.arguments import argument
 from runtime.offline.evidence import ADMITTED, Evidence, listed
 from runtime.offline.figures import charts, computed
 from runtime.offline.quoting import Quote, answering, compose
@@ -78,8 +79,10 @@ class Proposals:
             return self.quotes[0].reference if self.quotes else ""
         if name == "quote":
             return self.quotes[0].text if self.quotes else ""
-        if name in WHO:
+        if name in WHO and (self.workers or name != "to"):
             return planning.match(self.evidence.question, self.workers)
+        if name == "to":
+            return str(argument(name, "string", self.evidence.question) or "")
         if name in WHY:
             return self._verdict().why if self._judges else self._covers()
         return self.text()

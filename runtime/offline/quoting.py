@@ -1,33 +1,35 @@
-"""Which words of which passages answer a question, and how surely: overlap weighed by rarity. Pure.
+"""Which words of which passages answer a question, and how surely. Pure.
 
-A sentence is as good as the question's terms in it, in its neighbours and in its heading, the ranks of
-its passage in the searches that found it, and whether it holds the kind of thing asked for. The weights
-were settled on five of the question sets in benchmarks/questions. Of unix-tools and debian-community only
-the totals were looked at, to see how well the weights carry over: not quite an independent test.
+An answer has room for few words, so they are chosen by what they are worth for their length: the chance that
+a sentence holds the answer, and the chance of its passage where that is not quoted yet. A sentence next to
+one that is chosen needs no reference of its own. What has no room whole is clipped to its best words.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from runtime.offline.alike import ALIKE
 from runtime.offline.evidence import Passage
 from runtime.offline.expecting import expected, places
-from runtime.offline.text import WORD, flat, spans, stem, stems, words
+from runtime.offline.text import WORD, flat, stem, words
+from runtime.offline.weighing import Sentence, Weighed, weigh
 from runtime.offline.worth import Worth, demand_of, worth_of
 
 LONGEST = 400  # characters of an answer, references included
-QUOTES = 3  # quotes of one answer
-FIRST, OTHERS, SHORTEST = 200, 110, 80  # characters a quote wants: the best, the others, and what is worth quoting
-ENOUGH = 0.70  # coverage by one of the best passages without which nothing was found, of a very short question
-WEAK = 0.45  # of the best coverage; what speaks of less of the question is left out
+QUOTES = 6  # quotes of one answer
+LONG, SHORTEST = 300, 60  # characters of the longest sentence that is not clipped, and of what is worth quoting
+LIKELIEST = 60  # sentences that are looked at
+SEEN = 5  # likeliest passages, by the best of which it is judged whether the question is answered at all
+ENOUGH = 0.68  # coverage without which nothing was found, of a very short question
+WEAK = 0.45  # of the best coverage; a passage that speaks of less of the question is left out
 STORY, STORIES = 0.002, 150  # less for each character, up to so many: long questions tell a story around what they ask
-ALT, BEFORE, AFTER, HEADING, FUSED, RANK, KIND = 0.4, 0.8, 0.2, 0.35, 0.8, 1.3, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A verbatim piece of a passage. `score` orders quotes, `coverage` is the share of the question it speaks of.
+    """A verbatim piece of a passage. `score` is the passage's chance to answer, `coverage` the share of the question
+    that it speaks of.
 
     `sql` is the SELECT, where the words are rows of a table.
     """
@@ -41,49 +43,54 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A sentence in its passage: the n-th of the spans."""
+class _Piece:
+    """Sentences of a passage in a row, from one to another; of one that is clipped, `most` characters."""
 
-    passage: Passage
-    spans: tuple[tuple[int, int], ...]
-    n: int
+    of: Weighed
+    first: int
+    last: int
+    most: int | None = None
 
-    def text(self) -> str:
-        start, end = self.spans[self.n]
-        return flat(self.passage.text[start:end])
+    def touches(self, sentence: Sentence) -> bool:
+        """Whether the sentence stands right before or after, so that both make one quote."""
+        return sentence.of is self.of and sentence.n in (self.first - 1, self.last + 1) and self.most is None
 
-    def widened(self, most: int) -> str:
-        """The sentence with those after it, or, where none fits, those before it, as long as there is room."""
-        first = last = self.n
-        while last + 1 < len(self.spans) and len(self._between(first, last + 1)) <= most:
-            last += 1
-        while last == self.n and first and len(self._between(first - 1, last)) <= most:
-            first -= 1
-        return self._between(first, last)
-
-    def _between(self, first: int, last: int) -> str:
-        return flat(self.passage.text[self.spans[first][0] : self.spans[last][1]])
+    def joined(self, sentence: Sentence) -> "_Piece":
+        """Both in one."""
+        return replace(self, first=min(self.first, sentence.n), last=max(self.last, sentence.n))
 
 
 def quotes(
     question: str, passages: Sequence[Passage], counts: Mapping[str, int] | None = None, size: int = 0
-) -> list[Quote]:
-    """The best quote of each passage, best first; the first ones as long as an answer has room for."""
-    unique = list({p.reference: p for p in reversed(passages)}.values())[::-1]
+) -> tuple[list[Quote], float]:
+    """What fits in one answer, best first, then the likeliest sentence of each passage not quoted in it; how surely."""
     counts = counts or {}
-    worth = worth_of(question, unique, counts, size)
+    worth = worth_of(question, passages, counts, size)
     if not worth:
-        return []
-    demand = demand_of(question, unique, counts, size)
-    ranked = sorted(_placed(question, unique, worth, _ranks(passages)), key=lambda t: (-t[0], t[1].passage.reference))
-    shares = [demand.met(f"{at.passage.heading} {at.passage.reference} {at.passage.text}") for _, at in ranked]
-    least = WEAK * max(shares[:QUOTES], default=0.0)
-    kept = [(score, place, share) for (score, place), share in zip(ranked, shares, strict=True) if share >= least]
-    texts = _fitted([place for _, place, _ in kept], worth, expected(question), frozenset(words(question)))
-    return [
-        Quote(text, place.passage.reference, score, share, place.passage.heading)
-        for (score, place, share), text in zip(kept, texts, strict=True)
-    ]
+        return [], 0.0
+    found, said = weigh(question, passages, worth, demand_of(question, passages, counts, size))
+    least = WEAK * max((each.met for each in found[:SEEN]), default=0.0)
+    said = [sentence for sentence in said if sentence.of.met >= least]
+    pieces = _chosen(said[:LIKELIEST])
+    used = {id(piece.of) for piece in pieces}
+    for sentence in said:
+        if id(sentence.of) not in used:
+            used.add(id(sentence.of))
+            pieces.append(_Piece(sentence.of, sentence.n, sentence.n, LONG))
+    looks, asked = expected(question), frozenset(words(question))
+    out = []
+    for piece in pieces:
+        text, passage = piece.of.text(piece.first, piece.last), piece.of.passage
+        if piece.most is not None:
+            text = _clipped(text, piece.most, worth, places(text, looks, asked))
+        out.append(Quote(text, passage.reference, piece.of.chance, piece.of.met, passage.heading))
+    return out, _sure(found)
+
+
+def _sure(found: Sequence[Weighed]) -> float:
+    """The share of the question that is answered: between that of the passage expected and that of the best."""
+    likely = sum(each.chance * each.met for each in found)
+    return (likely + max((each.met for each in found[:SEEN]), default=0.0)) / 2
 
 
 def answering(
@@ -94,91 +101,74 @@ def answering(
     if told and len(told) == len(passages):  # chosen and weighed already: kept as they are
         kept = sorted(told, key=lambda p: -(p.sure or 0))
         return [Quote(flat(p.text), p.reference, p.sure or 0, p.sure or 0, p.heading) for p in kept]
-    found = quotes(question, passages, counts, size)
+    found, sure = quotes(question, passages, counts, size)
     if strict:
-        sure = max((q.coverage for q in found[:QUOTES]), default=0.0)
         least = ENOUGH - STORY * min(len(question), STORIES)
         return [replace(q, coverage=sure * 0.98**n) for n, q in enumerate(found)] if sure >= least else []
-    return found or [Quote(_clipped(flat(p.text), FIRST, {}, []), p.reference, 0, 0, p.heading) for p in passages]
+    return found or [Quote(_clipped(flat(p.text), LONG, {}, []), p.reference, 0, 0, p.heading) for p in passages]
 
 
 def compose(found: Sequence[Quote], *, most: int = LONGEST) -> str:
-    """The quotes in order, each with its reference right after it, as many as there is room for."""
+    """The quotes in order, each with its reference right after it, as many as there is room for.
+
+    What was computed stands in no passage. It has room first and comes last, so that no citation seems to hold it.
+    """
+    figures = _within([(q.text, f"{q.text} (from {q.reference})") for q in found if "#" not in q.reference], most)
+    left = most - len(figures) - bool(figures)
+    cited = _within([(q.text, f"{q.text} [{q.reference}]") for q in found if "#" in q.reference], left, bool(figures))
+    return f"{cited} {figures}".strip()
+
+
+def _within(pieces: Sequence[tuple[str, str]], most: int, some: bool = False) -> str:
+    """The pieces there is room for, none said twice; the first in any case, unless there is `some` text already."""
     out, said = "", 0
-    for quote in found:
-        piece = f"{quote.text} [{quote.reference}]"
-        if said < QUOTES and quote.text not in out and (not out or len(out) + 1 + len(piece) <= most):
+    for text, piece in pieces:
+        fits = len(out) + bool(out) + len(piece) <= most
+        if said < QUOTES and text not in out and (fits or not (out or some)):
             out, said = f"{out} {piece}".strip(), said + 1
     return out
 
 
-def _ranks(passages: Sequence[Passage]) -> dict[str, float]:
-    """How high each passage came: reciprocal ranks over all searches, and the rank in the first."""
-    batches = sorted({p.batch for p in passages})
-    out: dict[str, float] = {}
-    for p in passages:
-        out[p.reference] = out.get(p.reference, 0.0) + FUSED * 10 / (10 + p.rank) / len(batches)
-        if p.batch == batches[0]:
-            out[p.reference] += RANK / (1 + p.rank)
-    return out
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What taking a sentence would give: the pieces there would be, the characters it costs, and its worth for each."""
+
+    pieces: list[_Piece]
+    cost: int
+    rate: float
 
 
-def _placed(
-    question: str, passages: Sequence[Passage], worth: Worth, ranks: Mapping[str, float]
-) -> list[tuple[float, _Place]]:
-    """The best sentence of each passage, with its score."""
-    whole, looks, asked = sum(worth.values()), expected(question), frozenset(words(question))
-    out = []
-    for p in passages:
-        where = tuple(spans(p.text))
-        own = [set(stems(p.text[start:end])) for start, end in where]
-        heading = set(stems(f"{p.heading} {p.reference}"))
-        best, at = -1.0, 0
-        for n, (start, end) in enumerate(where):
-            before, after = own[n - 1] if n else set(), own[n + 1] if n + 1 < len(own) else set()
-            value = sum(v * _share(t, own[n], before, after, heading) for t, v in worth.items()) / whole
-            if looks and places(flat(p.text[start:end]), looks, asked):
-                value += KIND
-            if value > best:
-                best, at = value, n
-        if where:
-            out.append((best + ranks.get(p.reference, 0.0), _Place(p, where, at)))
-    return out
+def _chosen(said: Sequence[Sentence]) -> list[_Piece]:
+    """The pieces of one answer: again and again what is worth most for its length, while anything has room."""
+    pieces: list[_Piece] = []
+    open_, left = list(said), LONGEST
+    while open_:
+        offers = [_offer(sentence, pieces, left) for sentence in open_]
+        best = max(range(len(offers)), key=lambda n: offers[n].rate)
+        if offers[best].rate <= 0:
+            break
+        pieces, left = offers[best].pieces, left - offers[best].cost
+        del open_[best]
+    return pieces
 
 
-def _share(term: str, own: set[str], before: set[str], after: set[str], heading: set[str]) -> float:
-    if term in own:
-        return 1.0
-    other = ALT if ALIKE.get(term, frozenset()) & own else 0.0
-    return other + (BEFORE if term in before else AFTER if term in after else HEADING if term in heading else 0.0)
-
-
-def _fitted(
-    ranked: Sequence[_Place], worth: Worth, looks: Sequence[re.Pattern[str]], asked: frozenset[str]
-) -> list[str]:
-    """The texts of the quotes: the first ones share the room of one answer, the others have what they want."""
-    top = list(ranked[:QUOTES])
-    while len(top) > 1 and _room(top) < SHORTEST * len(top):
-        top = top[:-1]
-    left = _room(top) if top else 0
-    sizes = []
-    for n, place in enumerate(top):
-        wanted = min(len(place.text()), FIRST if n == 0 else OTHERS, left - SHORTEST * (len(top) - n - 1))
-        sizes.append(max(wanted, 1))
-        left -= sizes[-1]
-    out = []
-    for n, place in enumerate(ranked):
-        most = max(sizes[n] + left, 1) if n < len(top) else FIRST
-        text = place.text()
-        text = _clipped(text, most, worth, places(text, looks, asked)) if len(text) > most else place.widened(most)
-        if n < len(top):
-            left = max(0, most - len(text))
-        out.append(text)
-    return out
-
-
-def _room(top: Sequence[_Place]) -> int:
-    return LONGEST - sum(len(place.passage.reference) + 4 for place in top)
+def _offer(sentence: Sentence, pieces: list[_Piece], left: int) -> _Offer:
+    """A sentence beside a piece makes that longer; another is a piece of its own, which is clipped to the room."""
+    length = sentence.length
+    for n, piece in enumerate(pieces):
+        if piece.touches(sentence):
+            longer = [*pieces[:n], piece.joined(sentence), *pieces[n + 1 :]]
+            rate = sentence.chance / max(length + 1, SHORTEST) if length < left else 0.0
+            return _Offer(longer, length + 1, rate)
+    source = len(sentence.of.passage.reference) + 4
+    size = min(length, LONG, left - source)
+    if len(pieces) == QUOTES or size < min(length, SHORTEST):
+        return _Offer(pieces, 0, 0.0)
+    value = sentence.chance * math.sqrt(size / length)
+    if all(piece.of is not sentence.of for piece in pieces):
+        value += sentence.of.chance
+    new = _Piece(sentence.of, sentence.n, sentence.n, size if size < length else None)
+    return _Offer([*pieces, new], size + source, value / (max(size, SHORTEST) + source))
 
 
 def _clipped(text: str, most: int, worth: Worth, marks: Sequence[tuple[int, int]]) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 STOP = frozenset(
     """
@@ -85,7 +86,11 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-_BREAK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*+•|#>]\s|\d{1,3}[.)]\s|\.\. |[-=~^]{3,}|@|--?\w|:\w+:))")
+_BLOCK = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|\Z))+")
+_ITEM = re.compile(r"\s*(?:[-*+•|>]\s|\d{1,3}[.)]\s|\.\. |[-=~^]{3,}|@|:\w+:)")
+_COMMENT = re.compile(r"\s*(?:#+|//|;+)(?:\s|$)")
+_SETTING = re.compile(r"\s*[#;]?\s?[\w.-]+(?:\s*=\s*\S|\s*[=:]\s*\S*\s*$)")
+NARROW, FULL, HALF = 45, 0.85, 25  # characters of a narrow column; the share of a full line; what may be half a line
 _STOP = re.compile(r"(?:(?<=[.!?。！？])|(?<=[.!?][\"')\]”’*`_]))\s+(?=[\"'(\[“‘*`_]*[A-Z0-9À-ÞА-Я一-鿿])")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'])(?:e\.g|i\.e|etc|vs|cf|approx|resp|fig|sec|ch|dr|mr|mrs|ms|st|[A-Z])\.$", re.I
@@ -106,18 +111,29 @@ def sentences(text: str) -> list[str]:
 
 
 def _breaks(text: str) -> Iterator[tuple[int, int]]:
-    """Paragraphs, items, and lines that end long before the line is full."""
-    for line in re.finditer(r"\n", text):
-        at = line.start()
-        if _BREAK.match(text, at) or _short(text, at):
-            yield at, line.end()
+    """Where paragraphs, items and settings end, and lines that end long before the line is full."""
+    for block in _BLOCK.finditer(text):
+        begin = block.start()
+        lines = block.group().rstrip("\n").split("\n")
+        width = max(NARROW, *(len(line.strip()) for line in lines))
+        for line, following in pairwise(lines):
+            end = begin + len(line)
+            if not _goes_on(line, following, width):
+                yield end, end + 1
+            begin = end + 1
+        yield begin + len(lines[-1]), block.end()
 
 
-def _short(text: str, at: int) -> bool:
-    begin = text.rfind("\n", 0, at) + 1
-    length = len(text[begin:at].strip())
-    following = text[at + 1 : at + 80].lstrip()
-    return length < 45 and not (following[:1].islower() and length > 25)
+def _goes_on(line: str, following: str, width: int) -> bool:
+    """Whether a line is only wrapped here. A comment goes on in the next one, and in the setting it is about."""
+    if _ITEM.match(following):
+        return False
+    if _COMMENT.match(line):
+        return bool(_SETTING.match(following) or (_COMMENT.match(following) and WORD.search(line)))
+    if _COMMENT.match(following) or _SETTING.match(following) or _SETTING.match(line):
+        return False
+    first, length = following.split(None, 1)[0], len(line.strip())
+    return length + 1 + len(first) > FULL * width or (first[:1].islower() and length > HALF)
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
