@@ -41,6 +41,7 @@ class Ended:
     answer: str = ""
     citations: list[str] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
     output: dict[str, Any] | None = None
     questions: list[Question] = field(default_factory=list)
     unfinished: bool = False
@@ -61,8 +62,10 @@ def ended_of(thread: str, about: About, head: StateSnapshot, records: Iterable[R
     """How a thread's newest turn stands, with what its book says it used; writes an application's report."""
     values, questions, outcome = head.values, questions_of(head), about.outcome(head)
     where: dict[str, Any] = {"thread": thread, "pattern": about.name, "branch": values.get("branch") or "main"}
+    booked = list(records)
+    where["models"] = list(dict.fromkeys(r["model"] for r in booked if r["kind"] == "model" and r["model"]))
     if outcome in ("waiting", "unfinished"):
-        used = usage_by_agent(records)
+        used = usage_by_agent(booked)
         return Ended(
             **where,
             outcome="waiting" if questions else "cancelled",

@@ -28,6 +28,9 @@ def ended(result: Any, as_json: bool) -> None:
     say(f"{result.outcome}{': ' + result.reason if result.reason else ''}", COLOURS.get(result.outcome, "red"))
     if len(result.usage) > 1:
         show(usage(result.usage), screen.err)
+    if result.models:
+        stand_in = " (a stand-in: it only quotes)" if any(m.startswith("offline/") for m in result.models) else ""
+        say(f"models     {', '.join(result.models)}{stand_in}")
     if unseen := [c for c in result.citations if c not in result.answer]:
         say(f"sources    {', '.join(unseen)}")
     for question in result.questions:

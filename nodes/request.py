@@ -15,7 +15,7 @@ from nodes.asked import Asked
 from nodes.heard import Heard, broken_off
 from runtime.failures import TRIES, failure_of, pause, turned_away
 from runtime.ledger import Hold
-from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready
+from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready, shown
 from state.agent import Reply
 from state.budget import Amount
 from state.errors import BudgetError, EndpointError, InputError, OutputError
@@ -102,7 +102,7 @@ class Request:
             record = self.record = run.book.note(
                 "model",
                 **asked.about(),
-                model=self.name,
+                model=shown(self.name),
                 tokens_in=tokens_in,
                 tokens_out=cap,
                 cost_microusd=self.price.of(tokens_in, cap),

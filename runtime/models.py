@@ -25,6 +25,7 @@ from state.context import Context, Tier
 from state.errors import InputError
 
 OFFLINE = "offline"
+STAND_IN = "offline/extractive"  # how it is shown, wherever a model is shown
 OPENAI = "openai:"
 MESSAGE_TOKENS = 16  # what the wrapping of one message may cost beside its text
 SETTINGS = ("MOTET_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY", "MOTET_TIMEOUT", "MOTET_RPS")
@@ -168,6 +169,11 @@ def _micro(dollars: float) -> int:
     if not 0 <= dollars < math.inf:
         raise ValueError(f"a price must be 0 or more, not {dollars}")
     return round(dollars * 1e6)
+
+
+def shown(name: str) -> str:
+    """A model's name as people see it: the stand-in says what it is."""
+    return STAND_IN if name == OFFLINE else name
 
 
 def price_of(name: str) -> Price | None:

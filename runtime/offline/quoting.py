@@ -21,7 +21,7 @@ QUOTES = 6  # quotes of one answer
 LONG, SHORTEST = 300, 60  # characters of the longest sentence that is not clipped, and of what is worth quoting
 LIKELIEST = 60  # sentences that are looked at
 SEEN = 5  # likeliest passages, by the best of which it is judged whether the question is answered at all
-ENOUGH = 0.68  # coverage without which nothing was found, of a very short question
+ENOUGH = 0.70  # coverage without which nothing was found, of a very short question
 WEAK = 0.45  # of the best coverage; a passage that speaks of less of the question is left out
 STORY, STORIES = 0.002, 150  # less for each character, up to so many: long questions tell a story around what they ask
 

@@ -91,7 +91,8 @@ _ITEM = re.compile(r"\s*(?:[-*+•|>]\s|\d{1,3}[.)]\s|\.\. |[-=~^]{3,}|@|:\w+:)"
 _COMMENT = re.compile(r"\s*(?:#+|//|;+)(?:\s|$)")
 _SETTING = re.compile(r"\s*[#;]?\s?[\w.-]+(?:\s*=\s*\S|\s*[=:]\s*\S*\s*$)")
 NARROW, FULL, HALF = 45, 0.85, 25  # characters of a narrow column; the share of a full line; what may be half a line
-_STOP = re.compile(r"(?:(?<=[.!?。！？])|(?<=[.!?][\"')\]”’*`_]))\s+(?=[\"'(\[“‘*`_]*[A-Z0-9À-ÞА-Я一-鿿])")
+_STOP = re.compile(r"(?:(?<=[.!?。！？])|(?<=[.!?][\"')\]”’*`_]))\s+(?=(?:[#;]+ )?[\"'(\[“‘*`_]*[A-Z0-9À-ÞА-Я一-鿿])")
+_NUMBER = re.compile(r"\W*(?:\d+\.)+\W*")  # of a section or an item: the text after it belongs to it
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'])(?:e\.g|i\.e|etc|vs|cf|approx|resp|fig|sec|ch|dr|mr|mrs|ms|st|[A-Z])\.$", re.I
 )
@@ -139,7 +140,9 @@ def _goes_on(line: str, following: str, width: int) -> bool:
 def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     begin = start
     for stop in _STOP.finditer(text, start, end):
-        if _ABBREVIATION.search(text, max(begin, stop.start() - 8), stop.start()):
+        if _NUMBER.fullmatch(text, begin, stop.start()) or _ABBREVIATION.search(
+            text, max(begin, stop.start() - 8), stop.start()
+        ):
             continue
         yield from _trimmed(text, begin, stop.start())
         begin = stop.end()

@@ -32,9 +32,6 @@ SENTENCE = {
     "pairs": 1.8,
     "passage": 0.7,
 }
-import os
-BEG = int(os.environ.get("BEG","0"))
-LEAD = int(os.environ.get("LEAD","0"))
 FAR = 20  # the rank of a passage that the first search did not find
 
 Signs = dict[str, float]
@@ -116,16 +113,9 @@ def signs_of_sentences(question: str, found: Weighed, worth: Worth) -> Iterator[
     own = [frozenset(run) for run in runs]
     heading = frozenset(stems(f"{found.passage.heading} {found.passage.reference}"))
     nothing: frozenset[str] = frozenset()
-    lead = []
-    last = nothing
-    import re
-    for n, t in enumerate(texts):
-        if re.match(r"[-*+•]\s|\d{1,3}[.)]\s", t): lead.append(last)
-        else:
-            lead.append(nothing); last = own[n]
     for n, text in enumerate(texts):
         around = {
-            "before": (own[n - 1] | (lead[n] if LEAD else nothing)) if n else nothing,
+            "before": own[n - 1] if n else nothing,
             "after": own[n + 1] if n + 1 < len(own) else nothing,
             "heading": heading,
             "earlier": own[n - 2] if n > 1 else nothing,
@@ -148,7 +138,7 @@ def _near(worth: Worth, own: frozenset[str], around: Mapping[str, frozenset[str]
         if term in own:
             out["own"] += value / whole
             continue
-        if not own.isdisjoint(ALIKE.get(term, ())) or (BEG and len(term) >= 5 and any(o[:5] == term[:5] for o in own)):
+        if not own.isdisjoint(ALIKE.get(term, ())):
             out["like"] += value / whole
         place = next((name for name, held in around.items() if term in held), None)
         if place:
