@@ -14,7 +14,7 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 from nodes.asked import Asked
 from nodes.heard import Heard, broken_off
 from runtime.failures import TRIES, failure_of, pause, turned_away
-from runtime.ledger import Hold
+from runtime.ledger import UNLIMITED, Hold
 from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready, shown
 from state.agent import Reply
 from state.budget import Amount
@@ -123,6 +123,8 @@ class Request:
             finally:
                 run.ledger.settle(hold, used)
                 asked.tell("ended")
+                if (nearly := run.warning()) is not None:
+                    asked.runtime.stream_writer({"budget": nearly})
 
     async def _ask(self, messages: list[AnyMessage], cap: int, seconds: float) -> AIMessage:
         agent = self.asked.agent
@@ -137,8 +139,8 @@ class Request:
             },
         }
         options: dict[str, Any] = {"max_tokens": cap}
-        heard = Heard()
-        if self.tools:
+        heard = Heard() if self.tools else None
+        if heard is not None:
             options |= self._tools()
             config["callbacks"] = heard.beside(ensure_config().get("callbacks"))
         try:
@@ -152,7 +154,7 @@ class Request:
             raise EndpointError(f"{self.name} answered with a {type(message).__name__}")
         if broken_off(message):
             raise ConnectionError(f"the stream of {self.name} broke off before its end")
-        return heard.exactly(message)
+        return heard.exactly(message) if heard is not None else message
 
     def _tools(self) -> dict[str, Any]:
         """The options by which this model takes tools, as its own `bind_tools` makes them."""
@@ -205,6 +207,8 @@ class Request:
         out = [1 << 30]
         for scope in self.scopes:
             left = self.asked.run.ledger.left(scope)
+            if left is UNLIMITED:
+                continue
             if left.tokens is not None:
                 out.append(left.tokens - tokens_in)
             if left.microusd is not None and self.price.tokens_out:

@@ -81,8 +81,6 @@ class Book:
     async def start(self, kind: Kind, *, agent: str, path: str, visit: str, **known: Any) -> Record:
         """Open a record, before the thing is done; it is durable when this returns."""
         record = self.note(kind, agent=agent, path=path, visit=visit, **known)
-        if kind in LEAVES:
-            self._at_work.add(record["id"])
         await self.save(record)
         return record
 
@@ -109,6 +107,8 @@ class Book:
         }
         record.update(known)  # type: ignore[typeddict-item]  # keys of Record, given by the doors
         self._keep(record)
+        if kind in LEAVES:
+            self._at_work.add(record["id"])
         return record
 
     async def end(self, record: Record, outcome: str, *, soon: bool = False, **known: Any) -> None:
@@ -117,7 +117,6 @@ class Book:
         `soon` lets it be written together with what the node returns, where the store can do that: an
         answer is then durable in the book and in the state at once, or in neither.
         """
-        self._at_work.discard(record["id"])
         record.update(known)  # type: ignore[typeddict-item]  # keys of Record, given by the doors
         record["outcome"] = outcome
         record["latency_ms"] = round((time.time() - record["at"]) * 1000, 2)
@@ -130,6 +129,8 @@ class Book:
 
     async def save(self, record: Record, *, soon: bool = False) -> None:
         """Write a record as it stands now. Raises StorageError when it cannot be kept: then nothing goes on."""
+        if record["outcome"]:
+            self._at_work.discard(record["id"])
         if self.store is None:
             return
         try:

@@ -29,6 +29,9 @@ class Hold:
     scopes: tuple[str, ...]
 
 
+UNLIMITED = Limit()
+
+
 class Ledger:
     """Sums are kept under a lock, as a foreign graph may count from other threads; only the run's loop waits."""
 
@@ -79,8 +82,9 @@ class Ledger:
 
     def left(self, scope: str) -> Limit:
         """What a scope could still use with nothing in flight; None where nothing binds."""
-        if (found := self.scopes.get(scope)) is None:
-            return Limit()
+        found = self.scopes.get(scope)
+        if found is None or not found.limit.binds:
+            return UNLIMITED
         limit, used = found.limit, found.used
         return Limit(
             None if limit.calls is None else limit.calls - used.calls,
@@ -91,6 +95,8 @@ class Ledger:
     def warning(self, share: float = 0.8) -> str:
         """Names the run's first limit of which more than `share` is used; empty when none is."""
         scope = self.scopes[""]
+        if not scope.limit.binds:
+            return ""
         for name in ("calls", "tokens", "microusd"):
             most, used = getattr(scope.limit, name), getattr(scope.used, name)
             if most is not None and used >= share * most:
@@ -105,7 +111,7 @@ class Ledger:
     def _short(self, want: Amount, scopes: tuple[str, ...]) -> str:
         for s in scopes:
             scope = self.scopes[s]
-            if reason := over(scope.limit, scope.used + scope.held + want):
+            if scope.limit.binds and (reason := over(scope.limit, scope.used + scope.held + want)):
                 where = {"": "the run's"}.get(s, f"{s}'s")
                 return f"{where} budget is used up: {reason} (with this call)"
         return ""

@@ -91,6 +91,7 @@ def _sqlite(url: str, path: Path) -> Persistence:
         saver = Saver(conn, worker, store)
         saver.setup()
         store.setup()
+        conn.execute("DROP INDEX IF EXISTS store_prefix_idx")  # the primary key serves; a page less for every record
         conn.commit()
         conn.execute("PRAGMA busy_timeout=0")  # from now on nothing waits inside SQLite, where it would hang the loop
     except (OSError, sqlite3.Error) as error:
@@ -184,6 +185,7 @@ class Store(SqliteStore):
         self._worker = worker
         self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Waiting]] = WeakKeyDictionary()
         self._later: list[PutOp] = []
+        self._since, self._watched = 0.0, False
 
     def put_now(self, op: PutOp) -> bool:
         """Write where it stands, if no other writer is met; says whether it is done."""
@@ -206,9 +208,13 @@ class Store(SqliteStore):
 
         What a node's last call brought is so committed with what the node returns: both or neither.
         """
+        loop = asyncio.get_running_loop()
+        if not self._later:
+            self._since = loop.time()
         self._later.append(op)
-        if len(self._later) == 1:
-            asyncio.get_running_loop().call_later(MOMENT, self._write_later)
+        if not self._watched:
+            self._watched = True
+            loop.call_later(MOMENT, self._write_later, loop)
 
     def write_with(self, cursor: sqlite3.Cursor | sqlite3.Connection, *more: PutOp) -> None:
         """Add what was put off, and more, to a transaction that is about to be committed."""
@@ -221,8 +227,13 @@ class Store(SqliteStore):
             self._later = put_off + self._later
             raise
 
-    def _write_later(self) -> None:
-        if self._later:
+    def _write_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing was written since: write what was put off. What was put off only now has its own moment."""
+        left = self._since + MOMENT - loop.time()
+        self._watched = bool(self._later) and left > 0
+        if self._watched:
+            loop.call_later(left, self._write_later, loop)
+        elif self._later:
             self._worker.submit(patiently, lambda: self.batch([]))
 
     @contextmanager

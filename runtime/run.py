@@ -68,6 +68,13 @@ class Run:
             before = spent(r for r in self.book.records() if r["agent"] == name)
             self.ledger.limit(scope, Limit(tokens=tokens), before)
 
+    def warning(self) -> str | None:
+        """A word, once, when four fifths of a limit are used."""
+        if self.warned or not (nearly := self.ledger.warning()):
+            return None
+        self.warned = True
+        return nearly
+
     def may_retry(self) -> bool:
         """Spend one of the run's retries: ten, and one more for every ten calls, so that they cannot storm."""
         if self.retries >= 10 + self.ledger.scopes[""].used.calls // 10:

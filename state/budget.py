@@ -27,6 +27,11 @@ class Limit:
     tokens: int | None = None
     microusd: int | None = None
 
+    @property
+    def binds(self) -> bool:
+        """Whether it limits anything at all."""
+        return self.calls is not None or self.tokens is not None or self.microusd is not None
+
 
 def over(limit: Limit, used: Amount) -> str:
     """Names the first limit that `used` passes, with both figures; empty when all hold."""

@@ -14,7 +14,7 @@ from runtime.models import most_tokens
 from runtime.offline import Offline
 from runtime.offline.forms import fill
 from runtime.offline.schema import fits
-from runtime.offline.text import flat
+from runtime.offline.text import flat, sentences
 from state.plan import Plan
 
 PASSAGES = [
@@ -343,6 +343,45 @@ LETTER = {
 def test_a_tool_that_acts_gets_its_required_texts_from_the_task(task: str, to: str, text: str) -> None:
     [call] = Offline().bind_tools([LETTER]).invoke(task).tool_calls
     assert call["args"] == {"to": to, "text": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            "When the setting that loads all is set, that\nmodule is loaded before any other\none of them. Next.",
+            ["When the setting that loads all is set, that module is loaded before any other one of them.", "Next."],
+        ),
+        ("uid = nobody\ngid = nobody\ntimeout = 600", ["uid = nobody", "gid = nobody", "timeout = 600"]),
+        (
+            "# How long the server waits\n# for a client. The default is 30.\n#timeout = 30\nport = 8",
+            ["# How long the server waits # for a client.", "The default is 30. #timeout = 30", "port = 8"],
+        ),
+        ("Do:\n- Stop it.\n- Start\n  again.\n\n2.1. Later", ["Do:", "- Stop it.", "- Start again.", "2.1. Later"]),
+    ],
+)  # fmt: skip
+def test_a_wrapped_line_goes_on_and_a_comment_stays_with_its_setting(text: str, parts: list[str]) -> None:
+    assert sentences(text) == parts
+
+
+LETTERS = st.text("abcdefghij \n.", min_size=1, max_size=400)
+
+
+@given(st.lists(LETTERS, min_size=1, max_size=6))
+def test_an_answer_has_no_more_than_its_room_and_only_words_it_was_given(texts: list[str]) -> None:
+    found = [{"reference": f"f{n}.md#s", "heading": "", "text": f"abc def. {t}"} for n, t in enumerate(texts)]
+    said = Offline().invoke(searched("abc def?", found)).text
+    by = {p["reference"]: flat(p["text"]) for p in found}
+    assert len(said) <= 400
+    for quote, source in zip(CITED.split(said)[::2], CITED.findall(said), strict=False):
+        assert quote.strip() in by[source]
+
+
+def test_the_sentence_after_the_best_one_is_quoted_with_it() -> None:
+    text = "The cache of the builder is cleared by hand. Call purge twice. " + "Nothing else matters here at all. " * 20
+    [passage] = [{"reference": "a.md#cache", "heading": "Cache", "text": text}]
+    said = Offline().invoke(searched("How is the cache of the builder cleared?", [passage])).text
+    assert "cleared by hand. Call purge twice." in said
 
 
 def test_it_is_labelled_wherever_a_model_is_named() -> None:

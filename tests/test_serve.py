@@ -300,7 +300,7 @@ async def test_an_empty_input_is_a_clear_error_and_the_thread_goes_on(client: La
 async def test_a_cancelled_run_stops_and_its_thread_goes_on_without_repeating_what_had_ended(
     client: LangGraphClient, server: Server
 ) -> None:
-    async def go(visit: str) -> None:
+    async def go(visit: str) -> int:
         thread = await new_thread(client)
         run = await client.runs.create(
             thread, "slice", input={"task": "go"}, context=AUTO, stream_mode=["custom"], stream_subgraphs=True
@@ -313,13 +313,15 @@ async def test_a_cancelled_run_stops_and_its_thread_goes_on_without_repeating_wh
         assert (await client.threads.get_state(thread))["next"], visit
         result = await asked(client, "slice", None, thread, context=AUTO)
         assert result["outcome"] == "completed", visit
-        assert result["usage"]["total"]["calls"] == ALL_CALLS + 1, visit  # the one that was cancelled is paid for
+        made: int = result["usage"]["total"]["calls"]
+        assert made in (ALL_CALLS, ALL_CALLS + 1), visit  # one that was cancelled is paid for, unless it had just ended
+        return made
 
     before, visits = len(server.calls()), ["plan/", "think/2", "synthesize"]
-    await asyncio.gather(*(go(visit) for visit in visits))
+    made = await asyncio.gather(*(go(visit) for visit in visits))
     done = server.calls(before)
     assert done.count("sent ann") == len(visits)
-    assert len([call for call in done if call.startswith("call")]) == len(visits) * (ALL_CALLS + 1)
+    assert len([call for call in done if call.startswith("call")]) == sum(made)
 
 
 # questions

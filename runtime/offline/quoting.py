@@ -115,11 +115,13 @@ def compose(found: Sequence[Quote], *, most: int = LONGEST) -> str:
     """
     figures = _within([(q.text, f"{q.text} (from {q.reference})") for q in found if "#" not in q.reference], most)
     left = most - len(figures) - bool(figures)
-    cited = _within([(q.text, f"{q.text} [{q.reference}]") for q in found if "#" in q.reference], left, bool(figures))
+    cited = _within(
+        [(q.text, f"{q.text} [{q.reference}]") for q in found if "#" in q.reference], left, some=bool(figures)
+    )
     return f"{cited} {figures}".strip()
 
 
-def _within(pieces: Sequence[tuple[str, str]], most: int, some: bool = False) -> str:
+def _within(pieces: Sequence[tuple[str, str]], most: int, *, some: bool = False) -> str:
     """The pieces there is room for, none said twice; the first in any case, unless there is `some` text already."""
     out, said = "", 0
     for text, piece in pieces:

@@ -133,8 +133,14 @@ def _goes_on(line: str, following: str, width: int) -> bool:
         return bool(_SETTING.match(following) or (_COMMENT.match(following) and WORD.search(line)))
     if _COMMENT.match(following) or _SETTING.match(following) or _SETTING.match(line):
         return False
+    if _ITEM.match(line) and _indent(following) > _indent(line):
+        return True
     first, length = following.split(None, 1)[0], len(line.strip())
     return length + 1 + len(first) > FULL * width or (first[:1].islower() and length > HALF)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
