@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 .PHONY: demo test test-all lint serve bench lock clean
 
 demo: $(READY)
-	$(BIN)/motet run research "What survives a kill -9, and what is not promised?" --docs docs
+	$(BIN)/motet run research "What happens to agent calls after a kill -9?" --docs docs
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

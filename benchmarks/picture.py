@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-QUESTION = "What does a fork inherit, and what runs anew?"
+QUESTION = "What happens to agent calls after a kill -9?"
 COMMAND = ["motet", "run", "research", QUESTION, "--docs", "docs"]
 WIDTH = 100
 

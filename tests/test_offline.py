@@ -397,3 +397,8 @@ def test_no_text_breaks_it(text: str) -> None:
     said = Offline().bind_tools([SEARCH]).invoke([HumanMessage(text)])
     assert said.text or said.tool_calls
     assert not re.search(r"Traceback", said.text)
+
+
+def test_the_head_of_a_table_is_no_sentence() -> None:
+    table = "Intro.\n\n| promise | where |\n|---|---|\n| budgets | here |\n"
+    assert sentences(table) == ["Intro.", "| budgets | here |"]

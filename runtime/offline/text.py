@@ -87,6 +87,7 @@ def flat(text: str) -> str:
 
 
 _BLOCK = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|\Z))+")
+_RULE = re.compile(r"(?:\A|\n)\s*\|[\s:|-]*---[\s:|-]*\Z")  # under the head of a table
 _ITEM = re.compile(r"\s*(?:[-*+•|>]\s|\d{1,3}[.)]\s|\.\. |[-=~^]{3,}|@|:\w+:)")
 _COMMENT = re.compile(r"\s*(?:#+|//|;+)(?:\s|$)")
 _SETTING = re.compile(r"\s*[#;]?\s?[\w.-]+(?:\s*=\s*\S|\s*[=:]\s*\S*\s*$)")
@@ -99,10 +100,12 @@ _ABBREVIATION = re.compile(
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence, list item, table row or line of code of a text begins and ends."""
+    """Where each sentence, list item, table row or line of code of a text begins and ends; a table's head is none."""
     start = 0
     for end, after in [*_breaks(text), (len(text), len(text))]:
-        yield from _sentences(text, start, end)
+        for first, last in _sentences(text, start, end):
+            if not _RULE.search(text[first:last]):
+                yield first, last
         start = after
 
 
