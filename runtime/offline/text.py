@@ -87,7 +87,7 @@ def flat(text: str) -> str:
 
 
 _BLOCK = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|\Z))+")
-_RULE = re.compile(r"(?:\A|\n)\s*\|[\s:|-]*---[\s:|-]*\Z")  # under the head of a table
+_RULE = re.compile(r"(?:\A|\s*\n)[ \t]*\|[ \t:|-]*---[ \t:|-]*(?:\n|\Z)")  # under the head of a table
 _ITEM = re.compile(r"\s*(?:[-*+•|>]\s|\d{1,3}[.)]\s|\.\. |[-=~^]{3,}|@|:\w+:)")
 _COMMENT = re.compile(r"\s*(?:#+|//|;+)(?:\s|$)")
 _SETTING = re.compile(r"\s*[#;]?\s?[\w.-]+(?:\s*=\s*\S|\s*[=:]\s*\S*\s*$)")
@@ -104,7 +104,7 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for end, after in [*_breaks(text), (len(text), len(text))]:
         for first, last in _sentences(text, start, end):
-            if not _RULE.search(text[first:last]):
+            if not _RULE.search(text[first:last]) and not _RULE.match(text, last):
                 yield first, last
         start = after
 
