@@ -25,7 +25,7 @@ from state.agent import Agent
 from state.context import Context
 from state.turn import Given, Result, Turn, task_of
 
-STEPS, TURNS = 1000, 500
+STEPS, TURNS, ROUNDS = 1000, 500, 3
 MEGABYTES, SLOWER, LATER = 12.0, 1.4, 2.0
 KILOBYTE = "x" * 1000
 
@@ -92,8 +92,11 @@ async def many_turns(folder: Path) -> float:
 
 def measure() -> list[tuple[str, float, float, float, float]]:
     """Rows of (what, baseline, ours, ratio, limit)."""
-    with tempfile.TemporaryDirectory() as folder:
-        megabytes, slower = asyncio.run(one_run(Path(folder)))
+    runs = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(asyncio.run(one_run(Path(folder))))
+    megabytes, slower = (median(figures) for figures in zip(*runs, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         later = asyncio.run(many_turns(Path(folder)))
     return [

@@ -13,10 +13,10 @@ from langgraph.pregel import Pregel
 
 from nodes.asked import Asked, checked, finished, violated
 from nodes.meter import Meter
-from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable
+from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable, whole
 from nodes.request import Request
 from runtime.run import told
-from state.agent import Agent, Failure, Reply
+from state.agent import Agent, Failure, Reply, Text
 from state.budget import Limit
 from state.errors import OutputError
 from state.record import spent, usage_by_agent
@@ -31,7 +31,7 @@ async def from_model(asked: Asked, llm: BaseChatModel | None) -> Reply:
     said = [*opening(agent, asked.given), *(asked.history or ())]
     fault, corrected = "", False
     for _ in range(agent.limits.repairs + 1):
-        message = await request.send(said)
+        message = whole(await request.send(said))
         if fault := unreadable(message):
             await request.fail(fault)
             said += mending(message, fault)
@@ -113,4 +113,6 @@ def _ours(agent: Agent, found: dict[str, Any]) -> Reply:
     if answer is None or outcome == "failed":  # what a failed graph has is not what was asked of it
         fault = Failure(kind="NestedFailure", message=reason or "no answer", owner="receiver", at=agent.name)
         return Reply(agent=agent.name, output=None, outcome=outcome, reason=f"{agent.name}: {reason}", error=fault)  # type: ignore[arg-type]  # written by our own patterns
+    if agent.output is Text and "text" not in answer:  # its answer has a form of its own; its last message says it
+        answer = {"text": found["messages"][-1].text}
     return replace(finished(agent, checked(agent, answer)), outcome=outcome, reason=reason)  # type: ignore[arg-type]  # as above

@@ -54,9 +54,18 @@ async def ask(
 
 
 async def approve(
-    actions: list[ActionRequest], *, agent: str, visit: str, config: RunnableConfig, runtime: Runtime[Any]
+    actions: list[ActionRequest],
+    *,
+    agent: str,
+    visit: str,
+    config: RunnableConfig,
+    runtime: Runtime[Any],
+    refuse: Callable[[Decisions], str] = lambda said: "",
 ) -> list[Decision]:
-    """One decision for each action, by the run's policy: a person's, or `auto` and `deny` without one."""
+    """One decision for each action, by the run's policy: a person's, or `auto` and `deny` without one.
+
+    `refuse` as in `ask`.
+    """
     run = await run_of(place_of(config), runtime)
     policy = run.context.approve
     if policy == "auto":
@@ -71,7 +80,8 @@ async def approve(
         action_requests=actions,
         review_configs=[ReviewConfig(action_name=a.name, allowed_decisions=allowed) for a in actions],
     )
-    return (await ask(request, agent=agent, visit=visit, config=config, runtime=runtime)).decisions
+    said = await ask(request, agent=agent, visit=visit, config=config, runtime=runtime, refuse=refuse)
+    return said.decisions
 
 
 async def escalate(

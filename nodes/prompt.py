@@ -84,6 +84,17 @@ def unreadable(message: AIMessage) -> str:
     return "; ".join(f"the arguments of {name} are not valid JSON: {fault}" for name, fault in broken)
 
 
+def whole(message: AIMessage) -> AIMessage:
+    """The message, with halves of characters replaced: a model may write them, and no file can hold them."""
+    said = json.dumps([message.content, message.tool_calls, message.additional_kwargs], ensure_ascii=False, default=str)
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        made = json.dumps(message.model_dump(), ensure_ascii=False, default=str).encode("utf-8", "replace")
+        return AIMessage.model_validate(json.loads(made))
+    return message
+
+
 def _arguments(name: str, message: AIMessage) -> Any:
     for call in message.tool_calls:
         if call["name"] == name:

@@ -8,14 +8,15 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage, messages_from_dict
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
+from pydantic import ValidationError
 
 from nodes import human
 from nodes.agent import Bound, call
 from state.agent import Agent
-from state.decision import ActionRequest
+from state.decision import ActionRequest, Decisions
 from state.react import State, irreversible, same_call
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of
+from state.turn import concluded, ended, explain, steps_left, task_of
 from tools.guard import execute, find
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
@@ -58,8 +59,14 @@ def gate(agent: Agent) -> Node:
         actions = [
             ActionRequest(name=c["name"], args=c["args"], description=_describe(agent, c)) for c in waiting.values()
         ]
+
+        def refuse(said: Decisions) -> str:
+            pairs = zip(waiting.values(), said.decisions, strict=True)
+            faults = (_unfit(agent, c["name"], d.args or {}) for c, d in pairs if d.type == "edit")
+            return next(filter(None, faults), "")
+
         said = await human.approve(
-            actions, agent=agent.name, visit=f"gate/{state['steps']}", config=config, runtime=runtime
+            actions, agent=agent.name, visit=f"gate/{state['steps']}", config=config, runtime=runtime, refuse=refuse
         )
         return {"decisions": {str(n): d.model_dump(mode="json") for n, d in zip(waiting, said, strict=True)}}
 
@@ -94,6 +101,7 @@ def act(agent: Agent) -> Node:
                 tool_call_id=wanted["id"],
                 name=wanted["name"],
                 id=f"result-{wanted['id']}-{state['steps']}-{n}",
+                artifact={"edited": args} if decision["type"] == "edit" else None,
                 status="error" if "error" in result else "success",
             )
 
@@ -115,11 +123,17 @@ def calls_of(state: State) -> list[dict[str, Any]]:
 
 def _given(agent: Agent, state: State) -> Any:
     task = task_of(state)
-    return task if agent.input is Task else json.loads(task.goal)
+    if agent.input is Task:
+        return task
+    try:
+        read = json.loads(task.goal)
+    except ValueError:  # the door says what does not fit
+        return task
+    return read if isinstance(read, dict) else task
 
 
 def _results(scratch: list[AnyMessage]) -> dict[str, Any]:
-    """Results by call, of all calls of this turn that went well. They stand in the order of the calls they answer."""
+    """Results by call as it was run, of all that went well this turn. They stand in the order of the calls."""
     out: dict[str, Any] = {}
     calls: list[dict[str, Any]] = []
     for message in scratch:
@@ -128,7 +142,8 @@ def _results(scratch: list[AnyMessage]) -> dict[str, Any]:
         elif isinstance(message, ToolMessage) and calls:
             asked = calls.pop(0)
             if message.status == "success":
-                out[same_call(asked)] = json.loads(message.text).get("value")
+                ran = asked | {"args": (message.artifact or {}).get("edited", asked["args"])}
+                out[same_call(ran)] = json.loads(message.text).get("value")
     return out
 
 
@@ -136,6 +151,16 @@ def _best(scratch: list[AnyMessage]) -> dict[str, Any] | None:
     """What a loop that was stopped has: the last words of its model, if it said any."""
     said = next((m.text for m in reversed(scratch) if isinstance(m, AIMessage) and m.text.strip()), None)
     return {"text": said, "citations": [], "confidence": None} if said else None
+
+
+def _unfit(agent: Agent, name: str, args: dict[str, Any]) -> str:
+    tool = find(agent.tools, name)
+    try:
+        if tool is not None:
+            tool.args.model_validate(args)
+    except ValidationError as error:
+        return f"{name}: the edited arguments do not fit: {explain(error)}"
+    return ""
 
 
 def _describe(agent: Agent, wanted: dict[str, Any]) -> str:

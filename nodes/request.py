@@ -13,6 +13,7 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from nodes.asked import Asked
 from nodes.heard import Heard, broken_off
+from nodes.unheard import ask, unheard
 from runtime.failures import TRIES, failure_of, pause, turned_away
 from runtime.ledger import UNLIMITED, Hold
 from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready, shown
@@ -127,7 +128,27 @@ class Request:
                     asked.runtime.stream_writer({"budget": nearly})
 
     async def _ask(self, messages: list[AnyMessage], cap: int, seconds: float) -> AIMessage:
-        agent = self.asked.agent
+        options: dict[str, Any] = {"max_tokens": cap}
+        if self.tools:
+            options |= self._tools()
+        try:
+            async with asyncio.timeout(seconds):
+                message = await (
+                    ask(self.llm, messages, options) if unheard(self.llm) else self._told(messages, options)
+                )
+        except ModelError:
+            raise
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+            raise EndpointError(f"{self.name} answered with something that is no answer: {error}"[:400]) from error
+        if not isinstance(message, AIMessage):
+            raise EndpointError(f"{self.name} answered with a {type(message).__name__}")
+        if broken_off(message):
+            raise ConnectionError(f"the stream of {self.name} broke off before its end")
+        return message
+
+    async def _told(self, messages: list[AnyMessage], options: dict[str, Any]) -> AIMessage:
+        """The request as traces and streams hear of it: under the agent's name, with its tags and its place."""
+        agent, heard = self.asked.agent, Heard()
         config: RunnableConfig = {
             "run_name": agent.name,
             "tags": [OWN, f"agent:{agent.name}", f"tier:{agent.tier}"],
@@ -138,23 +159,9 @@ class Request:
                 "path": self.asked.place.path,
             },
         }
-        options: dict[str, Any] = {"max_tokens": cap}
-        heard = Heard() if self.tools else None
-        if heard is not None:
-            options |= self._tools()
+        if self.tools:
             config["callbacks"] = heard.beside(ensure_config().get("callbacks"))
-        try:
-            async with asyncio.timeout(seconds):
-                message = await self.llm.ainvoke(messages, config, **options)
-        except ModelError:
-            raise
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-            raise EndpointError(f"{self.name} answered with something that is no answer: {error}"[:400]) from error
-        if not isinstance(message, AIMessage):
-            raise EndpointError(f"{self.name} answered with a {type(message).__name__}")
-        if broken_off(message):
-            raise ConnectionError(f"the stream of {self.name} broke off before its end")
-        return heard.exactly(message) if heard is not None else message
+        return heard.exactly(await self.llm.ainvoke(messages, config, **options))
 
     def _tools(self) -> dict[str, Any]:
         """The options by which this model takes tools, as its own `bind_tools` makes them."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.constants import START
 from langgraph.types import StateSnapshot
 
 from runtime.book import ANY_TASK, Book
@@ -40,7 +41,7 @@ async def fork(
     levels = namespace.split("|") if namespace else []
     root, chain = await _ancestors(graph, thread, checkpoint, levels)
     old, turn = root.values.get("branch") or "main", root.values.get("turn") or 0
-    branch = await _new_branch(graph, thread, old, turn)
+    branch = await _new_branch(graph, thread, old)
     await _inherit(graph, thread, old, branch, turn, until=forked)
     if (root.metadata or {}).get("source") == "input" and not levels:
         raise ThreadError(
@@ -95,15 +96,18 @@ async def _update(graph: Graph, snapshot: StateSnapshot, values: dict[str, Any])
         led = await graph.aget_state(led.parent_config)
     before = await graph.aget_state(led.parent_config) if led.parent_config else None
     wrote = before.tasks[0].name if before is not None and before.tasks else None
-    await graph.aupdate_state(snapshot.config, values, as_node=wrote)
+    config = snapshot.config
+    if wrote == START:  # which writes nothing but the input
+        config = await graph.aupdate_state(config, {"branch": values["branch"]}, as_node="finish")
+    await graph.aupdate_state(config, values, as_node=wrote)
 
 
-async def _new_branch(graph: Graph, thread: str, old: str, turn: int) -> str:
+async def _new_branch(graph: Graph, thread: str, old: str) -> str:
     store = graph.store
     count = 1
     while store is not None and await store.asearch(
-        Book(store, thread=thread, branch=f"{old}-{count}", turn=turn).namespace, limit=1
-    ):
+        Book(store, thread=thread, branch=f"{old}-{count}", turn=0).namespace[:-1], limit=1
+    ):  # of any turn: at its end begins the next one
         count += 1
     return f"{old}-{count}"
 

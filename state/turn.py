@@ -54,7 +54,7 @@ class Turn(Given, Result, total=False):
 def settle(state: Turn) -> Task:
     """The task of a new turn: one given now, else the newest human message that was not yet answered.
 
-    Raises InputError when neither is there, or when it is too long or not a Task.
+    Raises InputError when neither is there, or when it is too long, not a Task, or cannot be saved.
     """
     given = state.get("task")
     if isinstance(given, dict) and given.get("turn"):
@@ -71,6 +71,10 @@ def settle(state: Turn) -> Task:
         raise InputError(f"`task` is not a Task: {explain(error)}") from error
     if not task.goal.strip():
         raise InputError("the task's goal is empty: say what is to be done")
+    try:
+        task.model_dump_json()
+    except ValueError as error:
+        raise InputError(f"`task` cannot be saved: {error}; give valid Unicode text and plain data") from error
     if len(task.goal) > LONGEST:
         raise InputError(
             f"the task has {len(task.goal):,} characters; at most {LONGEST:,} are taken: "

@@ -112,10 +112,11 @@ async def test_messages_alone_are_enough(name: str) -> None:
 
 @everything
 @pytest.mark.parametrize(
-    "given", [{}, {"task": "  "}, {"messages": []}, {"task": {"goal": ""}}, {"task": {"aim": "x"}}]
+    "given",
+    [{}, {"task": "  "}, {"messages": []}, {"task": {"goal": ""}}, {"task": {"aim": "x"}}, {"task": "caf\udce9"}],
 )
 async def test_an_empty_or_shapeless_input_is_refused(name: str, given: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"empty|Task"):
+    with pytest.raises(InputError, match=r"empty|Task|cannot be saved"):
         await DEFAULTS[name].ainvoke(given)
 
 
@@ -387,6 +388,25 @@ async def test_a_fork_goes_its_own_way_and_repeats_nothing_before_it(name: str, 
     assert found["answer"] == {"text": "changed"}
     assert found["usage"] == first["usage"]
     assert len(await records(memory)) == len(await records(memory, branch=branch))
+
+
+@patterns
+async def test_a_fork_before_a_turn_began_makes_every_call_anew_under_a_branch_of_its_own(
+    name: str, memory: Persistence
+) -> None:
+    graph = memory.bind(MAKERS[name](scripted("worker", "the answer")))
+    await graph.ainvoke({"task": "one"}, at("t"), durability="sync")
+    await graph.ainvoke({"task": "two"}, at("t"), durability="sync")
+    usage = (await graph.aget_state(at("t"))).values["usage"]
+    steps = [s async for s in graph.aget_state_history(at("t"))]
+    second, first = [s for s in steps if s.next == ("begin",)]
+    branches = []
+    for step in (first, first, second):
+        branches.append(await fork(graph, "t", step.config["configurable"]["checkpoint_id"]))
+        found = await graph.ainvoke(None, at("t"), durability="sync")
+        assert (found["outcome"], found["usage"]) == ("completed", usage)
+        assert (await graph.aget_state(at("t"))).values["branch"] == branches[-1]
+    assert branches == ["main-1", "main-2", "main-3"]
 
 
 @patterns

@@ -86,6 +86,23 @@ async def test_an_unforeseen_exception_is_the_tools_failure_not_the_runs(memory:
     assert found["error"] == "visit failed: ZeroDivisionError: by zero"
 
 
+async def test_a_result_that_is_no_json_is_the_tools_failure(memory: Persistence) -> None:
+    async def ring(place: Place, context: ToolContext) -> Any:
+        made: dict[str, Any] = {}
+        made["again"] = made
+        return made
+
+    found = await result_of(memory, tool(ring), ("visit", {"name": "hill"}))
+    assert found["error"].startswith("visit returned what is no JSON")
+
+
+async def test_half_a_character_in_a_result_is_replaced(sqlite: Persistence) -> None:
+    async def broken(place: Place, context: ToolContext) -> str:
+        return "caf\udce9"
+
+    assert await result_of(sqlite, tool(broken), ("visit", {"name": "hill"})) == {"value": "caf?"}
+
+
 async def test_a_tool_is_told_who_asks_and_the_key_of_its_call(memory: Persistence) -> None:
     seen: list[ToolContext] = []
 

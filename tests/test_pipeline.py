@@ -445,6 +445,15 @@ def joined(results: list[dict[str, Any]]) -> str:
     return "|".join(r["output"]["text"] for r in results)
 
 
+async def test_a_nested_pattern_with_an_answer_of_its_own_form_hands_it_on_as_text() -> None:
+    views = concurrent.build([says("one", "left"), says("two", "right")])
+    closer = does("closer", lambda task: str(task.context["concurrent"]["text"]))
+    out = await build(views, closer).ainvoke({"task": "x"})
+    assert out["outcome"] == "completed"
+    assert "left" in out["answer"]["text"]
+    assert "right" in out["answer"]["text"]
+
+
 def test_nested_graphs_are_seen_from_outside() -> None:
     inner = build(agent("one"), agent("two"))
     outer = build(bind(agent("inner"), inner), agent("after"))

@@ -297,6 +297,40 @@ async def test_an_edited_call_runs_as_edited(memory: Persistence) -> None:
     assert log == ["Oslo"]
 
 
+async def test_the_call_that_was_edited_away_is_run_when_it_is_asked_for_again(memory: Persistence) -> None:
+    log: list[str] = []
+    graph = memory.bind(loop(turns([("send", {"city": "Rome"})], [("send", {"city": "Rome"})], "done"), sending(log)))
+    await graph.ainvoke({"task": "x"}, CONFIG)
+    await graph.ainvoke(decide({"type": "edit", "args": {"city": "Oslo"}}), CONFIG)
+    await graph.ainvoke(decide({"type": "approve"}), CONFIG)
+    assert log == ["Oslo", "Rome"]
+
+
+async def test_an_edit_that_the_tool_would_refuse_is_refused_and_the_question_stays_open(memory: Persistence) -> None:
+    log: list[str] = []
+    graph = memory.bind(loop(turns([("send", {"city": "Rome"})], "done"), sending(log)))
+    await graph.ainvoke({"task": "x"}, CONFIG)
+    with pytest.raises(Exception, match="send: the edited arguments do not fit: town"):
+        await graph.ainvoke(decide({"type": "edit", "args": {"city": "Oslo", "town": "Oslo"}}), CONFIG)
+    assert (await graph.aget_state(CONFIG)).interrupts
+    await graph.ainvoke(decide({"type": "edit", "args": {"city": "Oslo"}}), CONFIG)
+    assert log == ["Oslo"]
+
+
+@pytest.mark.parametrize("task", ["hello", "[1]", "3"])
+async def test_a_task_that_is_no_typed_input_fails_by_what_does_not_fit(task: str) -> None:
+    out = await loop(turns("never said"), input=Report).ainvoke({"task": task})
+    assert (out["outcome"], out["reason"][:14]) == ("failed", "clerk (sender)")
+    assert "degrees" in out["reason"]
+
+
+async def test_half_a_character_of_a_model_does_not_stop_the_run(sqlite: Persistence) -> None:
+    model = turns([("weather", {"city": "Rom\ud83d"})], "warm \ud83d")
+    out = await sqlite.bind(loop(model, weather())).ainvoke({"task": "x"}, CONFIG)
+    assert (out["outcome"], out["answer"]["text"]) == ("completed", "warm ?")
+    assert results(model)[0]["value"] == "4 degrees in Rom?"
+
+
 async def test_a_rejection_is_never_lifted_by_another_call_under_the_same_id(memory: Persistence) -> None:
     log: list[str] = []
     calls = [{"name": "send", "args": {"city": c}, "id": "call_0"} for c in ("Rome", "Oslo")]

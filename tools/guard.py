@@ -57,7 +57,7 @@ async def execute(
         out = await asyncio.to_thread(files_of, place.thread)  # it may have to make the home folder
         async with run.room:
             value = await _run(tool, given, _context(run, place, visit, tool, out))
-        result = {"value": _bounded(value)}
+        result = {"value": _bounded(name, value)}
     except ToolError as error:
         result = {"error": error.message, "retryable": error.retryable, "suggestion": error.suggestion}
     if "error" in result:
@@ -118,9 +118,12 @@ def _context(run: Run, place: Place, visit: str, tool: Tool, out: Path) -> ToolC
     )
 
 
-def _bounded(value: Any) -> Any:
-    """A result as plain JSON data, cut where it would drown a prompt, and saying so."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+def _bounded(name: str, value: Any) -> Any:
+    """A result as plain JSON data, cut where it would drown a prompt, and saying so. Halves of characters become ?."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ToolError(f"{name} returned what is no JSON: {error}"[:400]) from error
     if len(text) <= LONGEST:
         return json.loads(text)
     return {"cut": text[:LONGEST], "note": f"the result had {len(text)} characters; ask for less"}
