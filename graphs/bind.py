@@ -31,6 +31,11 @@ def bind(who: Bindable, by: By = None) -> Bound:
         raise ContractError(
             f"agent {who.name!r}: {type(by).__name__} cannot answer; give a chat model, a graph or a function"
         )
+    if who.cache and "<" in getattr(by, "__qualname__", ""):
+        raise ContractError(
+            f"agent {who.name!r}: a function made inside another has no name of its own, so its answers cannot be "
+            "cached; define it at the top of a module, or drop cache=True"
+        )
     if who.tools and not isinstance(by, BaseChatModel | None):
         raise ContractError(
             f"agent {who.name!r}: tools belong to an agent that a model answers for; drop tools, or `by`"

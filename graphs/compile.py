@@ -10,6 +10,7 @@ from runtime.lint import lint
 from runtime.sync import Graph
 from runtime.veil import VEILED, veils
 from state.errors import ContractError
+from state.task import Task
 
 MARGIN = 8  # super-steps beside those of the bounds: begin, finish, and a person's detours
 
@@ -45,3 +46,13 @@ def distinct(pattern: str, agents: Sequence[Bound], *, taken: Sequence[str] = ()
             other = "a role of the pattern" if name in taken else "another agent"
             raise ContractError(f"{pattern}: {name!r} is also the name of {other}; rename the agent")
     return names
+
+
+def take_tasks(pattern: str, agents: Sequence[Bound]) -> None:
+    """Refuse agents with an input of their own where the pattern hands out Tasks. Raises ContractError."""
+    for agent in (b.agent for b in agents):
+        if agent.input is not Task:
+            raise ContractError(
+                f"{pattern}: {agent.name!r} takes {agent.input.__name__}, but is handed a Task here; "
+                "set input=Task, or put it into a pipeline behind a stage that makes its input"
+            )

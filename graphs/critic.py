@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from langgraph.graph import END, START, StateGraph
 
 from graphs.bind import Bindable, bind
-from graphs.compile import compiled, distinct
+from graphs.compile import compiled, distinct, take_tasks
 from nodes.critic import STEPS_PER_ROUND, generate, review, revise, waive, weigh
 from nodes.turn import begin, finish
 from runtime.sync import Graph
@@ -42,6 +42,7 @@ def build(
     mender = author if reviser is None else bind(reviser)
     if not judges:
         raise ContractError("critic: `critics` is empty; give at least one agent whose output is Critique")
+    take_tasks("critic", [author, mender, *judges])
     if max_rounds < 1:
         raise ContractError(f"critic: `max_rounds` must be at least 1, not {max_rounds}")
     for judge in judges:

@@ -19,7 +19,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from graphs.bind import Bindable, bind
-from graphs.compile import compiled, distinct
+from graphs.compile import compiled, distinct, take_tasks
 from nodes.agent import Bound
 from nodes.orchestrator_worker import assign, layer, plan, replan, synthesize, work, worker
 from nodes.turn import begin, finish
@@ -55,6 +55,7 @@ def build(
         )
     if not hands:
         raise ContractError("orchestrator_worker: `workers` is empty; give at least one")
+    take_tasks("orchestrator_worker", [chief, writer, *hands])
     if max_plan_repairs < 0 or max_replans < 0:
         raise ContractError("orchestrator_worker: `max_plan_repairs` and `max_replans` must be 0 or more")
     names = distinct("orchestrator_worker", hands, taken=ROLES)

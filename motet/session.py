@@ -149,7 +149,16 @@ class Session:
                 changes["task"] = {**found.values["task"], "goal": changes["task"]}
             if found.next == ("__start__",):
                 raise ThreadError(f"at step {step!r} nothing had run: fork at the one after it")
-            return await fork(self.home.bind(graph), thread, step, namespace=inside, values=changes)
+            id_ = await self._id_of(graph, thread, step, inside)
+            return await fork(self.home.bind(graph), thread, id_, namespace=inside, values=changes)
+
+    async def _id_of(self, graph: Graph, thread: str, step: str, inside: str) -> str:
+        """The id of a step that may be given by its number: of several turns and branches, the newest with it."""
+        if step.isdigit():
+            async for found in self.home.bind(graph).aget_state_history(at(thread, namespace=inside)):
+                if (found.metadata or {}).get("step") == int(step):
+                    return str(found.config["configurable"]["checkpoint_id"])
+        return step
 
     async def look(self, thread: str) -> Ended:
         """How a thread stands. Raises ThreadError for an unknown one."""
@@ -163,7 +172,8 @@ class Session:
         """
         _, graph = await self._known(thread)
         nested.graph_at(graph, thread, inside)
-        found = await self.home.bind(graph).aget_state(at(thread, step, inside), subgraphs=not step)
+        id_ = await self._id_of(graph, thread, step, inside)
+        found = await self.home.bind(graph).aget_state(at(thread, id_, inside), subgraphs=not step)
         if found.created_at is None:
             where = f" inside {inside}" if inside else ""
             raise ThreadError(f"thread {thread!r} has no step {step!r}{where}; list them: motet history {thread}")

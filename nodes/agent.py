@@ -29,7 +29,7 @@ from runtime.run import place_of, run_of, task_id
 from runtime.veil import key
 from state.agent import Agent, Failure, Reply, Text
 from state.errors import BudgetError, StorageError
-from state.record import Kind
+from state.record import Kind, digest
 from state.turn import explain
 
 Function = Callable[[Any], Any]
@@ -148,8 +148,8 @@ def _who(bound: Bound, asked: Asked) -> str:
     if bound.by is None:
         return name_of(asked.agent.tier, asked.run.context)
     if isinstance(bound.by, BaseChatModel):
-        return called(bound.by)
-    return getattr(bound.by, "__qualname__", None) or bound.agent.name
+        return f"{type(bound.by).__qualname__} {called(bound.by)} {digest(dict(bound.by._identifying_params))}"
+    return f"{getattr(bound.by, '__module__', '')}.{getattr(bound.by, '__qualname__', bound.agent.name)}"
 
 
 async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
@@ -167,6 +167,8 @@ async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: Runna
             instead = await call(
                 other, asked.given, visit=f"{asked.visit}~{other.agent.name}", config=config, runtime=asked.runtime
             )
+            if instead.outcome == "out_of_budget":
+                return instead
             if instead.ok:
                 return replace(instead, reason=f"{other.agent.name} answered for {agent.name}: {reply.reason}")
     if policy.action == "escalate":

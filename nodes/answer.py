@@ -59,7 +59,7 @@ async def from_function(asked: Asked, function: Callable[[Any], Any]) -> Reply:
     """Call a Python function with the validated input; sync ones run on a thread."""
     record = await asked.run.book.start("function", **asked.about())
     try:
-        async with asked.run.room, asyncio.timeout(asked.agent.limits.seconds_per_call):
+        async with asked.run.room.place(), asyncio.timeout(asked.seconds_left()):
             raw = await function(asked.given) if _is_async(function) else await asyncio.to_thread(function, asked.given)
         output = checked(asked.agent, raw)
     except GraphBubbleUp:

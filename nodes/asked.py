@@ -1,5 +1,7 @@
 """One call on its way through the door, and how what comes back is held against the contract."""
 
+import json
+import time
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.run import Place, Run
 from state.agent import Agent, Reply, Text
-from state.errors import OutputError
+from state.errors import BudgetError, OutputError
 from state.turn import explain
 
 
@@ -45,6 +47,17 @@ class Asked:
             {"agent": self.agent.name, "path": self.place.path, "visit": self.visit, "call": what}
         )
 
+    def seconds_left(self) -> float:
+        """Seconds that a call may take now. Raises BudgetError when there are none."""
+        seconds = [self.agent.limits.seconds_per_call]
+        if (left := self.run.seconds_left) is not None:
+            seconds.append(left)
+        if (deadline := getattr(self.given, "deadline", None)) is not None:
+            seconds.append(deadline - time.time())
+        if min(seconds) <= 0:
+            raise BudgetError("the time is up")
+        return min(seconds)
+
     def shown(self, reply: Reply) -> dict[str, Any]:
         """What the book keeps of a reply: all of it; it shows nothing of what is sensitive."""
         return {"content": plain(reply)}
@@ -66,9 +79,20 @@ def checked(agent: Agent, raw: Any) -> dict[str, Any]:
     if isinstance(raw, BaseModel):
         raw = raw.model_dump()
     try:
-        return agent.output.model_validate(raw).model_dump(mode="json")
+        output = agent.output.model_validate(raw).model_dump(mode="json")
     except ValidationError as error:
         raise OutputError(f"{agent.name} returned no {agent.output.__name__}: {explain(error)}") from error
+    return whole(output)
+
+
+def whole(output: dict[str, Any]) -> dict[str, Any]:
+    """The output, with halves of characters replaced: no file can hold them."""
+    text = json.dumps(output, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return dict(json.loads(text.encode("utf-8", "replace")))
+    return output
 
 
 def violated(asked: Asked, output: dict[str, Any]) -> str:

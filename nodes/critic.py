@@ -30,7 +30,7 @@ def generate(bound: Bound) -> Node:
     """The first draft."""
 
     def write(state: State, reply: Reply) -> dict[str, Any]:
-        return {"draft": reply.output, "drafted_by": reply.agent, "round": 1} if reply.ok else concluded(reply)
+        return _drafted(reply) | {"round": 1} if reply.ok else concluded(reply)
 
     return as_node(bound, read=task_of, write=write, visit=lambda state: "generate/0")
 
@@ -64,8 +64,8 @@ def weigh(max_rounds: int) -> Node:
         better = state.get("best") is None or weight(issues) <= weight(state["best_open"])
         best, left = (draft, issues) if better else (state["best"], state["best_open"])
         kept = {"best": best, "best_open": left}
-        if verdict == "accept" and missing:
-            return kept | ended("degraded", missing, answer=draft, author=author)
+        if verdict == "accept" and (missing or state.get("flaw")):
+            return kept | ended("degraded", _joined(state.get("flaw") or "", missing), answer=draft, author=author)
         if verdict == "accept":
             return kept | ended("completed", "", answer=draft, author=author)
         if verdict == "reject":
@@ -93,14 +93,18 @@ def revise(bound: Bound) -> Node:
             why = f"open, and the draft no longer changes: {listed(state['best_open'])}"
             why = _joined(why, unheard(state["critiques"]))
             return ended("degraded", why, answer=best, author=reply.agent)
-        return {
-            "draft": reply.output,
-            "drafted_by": reply.agent,
-            "round": state["round"] + 1,
-            "critiques": Overwrite({}),
-        }
+        return _drafted(reply) | {"round": state["round"] + 1, "critiques": Overwrite({})}
 
     return as_node(bound, read=read, write=write, visit=lambda state: f"revise/{state['round']}")
+
+
+def _drafted(reply: Reply) -> dict[str, Any]:
+    """A draft with its author, and what its author's own contract has against it."""
+    return {
+        "draft": reply.output,
+        "drafted_by": reply.agent,
+        "flaw": "" if reply.outcome == "completed" else reply.reason,
+    }
 
 
 def waive() -> Node:

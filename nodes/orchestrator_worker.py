@@ -179,7 +179,7 @@ async def do(
         "outcome": reply.outcome,
         "reason": reply.reason,
         "worker": bound.agent.name,
-        "fatal": not reply.ok and reply.outcome != "degraded",
+        "fatal": not reply.ok and bound.agent.critical,
     }
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from typing import Any
 
 from langchain_core.exceptions import ModelError
@@ -56,7 +55,7 @@ class Request:
             except Exception as error:
                 fault = failure_of(error, at=self.asked.agent.name)
                 wait = pause(error, attempt)
-                if not fault.retryable or wait is None or attempt + 1 == TRIES or wait >= self._seconds_left():
+                if not fault.retryable or wait is None or attempt + 1 == TRIES or wait >= self.asked.seconds_left():
                     raise
                 if not self.asked.run.may_retry():
                     raise
@@ -93,11 +92,10 @@ class Request:
 
     async def _attempt(self, messages: list[AnyMessage]) -> AIMessage:
         asked, run = self.asked, self.asked.run
-        async with run.room:
+        async with run.room.place():
             if asked.runtime.drain_requested:
                 raise GraphDrained(asked.runtime.drain_reason or "shutdown")
-            if (seconds := self._seconds_left()) <= 0:
-                raise BudgetError("the time is up")
+            seconds = asked.seconds_left()
             tokens_in = most_tokens(self.llm, messages, self.tools)  # type: ignore[arg-type]  # AnyMessage is BaseMessage
             hold, cap = await self._reserve(tokens_in)
             record = self.record = run.book.note(
@@ -221,16 +219,6 @@ class Request:
             if left.microusd is not None and self.price.tokens_out:
                 out.append((left.microusd - 1 - self.price.of(tokens_in, 0)) * 1_000_000 // self.price.tokens_out)
         return tuple(out)
-
-    def _seconds_left(self) -> float:
-        """Seconds that the next attempt may take."""
-        asked = self.asked
-        seconds = [asked.agent.limits.seconds_per_call]
-        if (left := asked.run.seconds_left) is not None:
-            seconds.append(left)
-        if (deadline := getattr(asked.given, "deadline", None)) is not None:
-            seconds.append(deadline - time.time())
-        return min(seconds)
 
     def _used(self) -> dict[str, int]:
         attempts = self.asked.run.book.of(self.asked.place.path, self.asked.visit, "model")

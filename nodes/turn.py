@@ -15,12 +15,13 @@ from langgraph.types import Overwrite
 from runtime.run import context_of, place_of, run_of
 from state.errors import InputError
 from state.record import digest, timeline, usage_by_agent
-from state.turn import KEPT, Turn, settle
+from state.turn import KEPT, Turn, last_words, settle
 from state.usage import total
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
 ARCHIVE = "archive"
+EARLIER = "the conversation so far"  # under this name the roles that see the whole task see what was said before
 
 
 def begin(schema: type) -> Node:
@@ -42,6 +43,8 @@ def begin(schema: type) -> Node:
         if newest is None or newest.text.strip() != task.goal or newest.id == state.get("asked"):
             newest = HumanMessage(task.goal, id=digest([place_of(config).path, turn, task.goal]))
             update["messages"] = [newest]
+        if earlier := last_words([m for m in messages if m.id != newest.id]):
+            task = task.model_copy(update={"context": {EARLIER: earlier, **task.context}})
         if len(messages) > 2 * KEPT:
             await _archive(messages[:-KEPT], config, runtime)
             update["messages"] = Overwrite([*messages[-KEPT:], *update.get("messages", [])])

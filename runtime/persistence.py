@@ -38,6 +38,7 @@ from state.errors import StorageError
 INSERT = """INSERT OR REPLACE INTO store (prefix, key, value, created_at, updated_at, expires_at, ttl_minutes)
 VALUES (?, ?, ?, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, NULL, NULL)"""
 T = TypeVar("T")
+Row = tuple[str, str, bytes]
 Waiting = tuple[list[Op], "asyncio.Future[list[Result]]"]
 G = TypeVar("G")
 
@@ -184,15 +185,16 @@ class Store(SqliteStore):
         super().__init__(conn)
         self._worker = worker
         self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Waiting]] = WeakKeyDictionary()
-        self._later: list[PutOp] = []
+        self._later: list[Row] = []
         self._since, self._watched = 0.0, False
 
     def put_now(self, op: PutOp) -> bool:
         """Write where it stands, if no other writer is met; says whether it is done."""
+        row = _row(op)
         if not self.lock.acquire(blocking=False):
             return False
         try:
-            self.write_with(self.conn, op)
+            self.write_with(self.conn, row)
             self.conn.commit()
         except sqlite3.OperationalError as error:
             self.conn.rollback()
@@ -208,21 +210,22 @@ class Store(SqliteStore):
 
         What a node's last call brought is so committed with what the node returns: both or neither.
         """
+        row = _row(op)  # what cannot be written is the error of whoever brings it, not of those who write next
         loop = asyncio.get_running_loop()
         if not self._later:
             self._since = loop.time()
-        self._later.append(op)
+        self._later.append(row)
         if not self._watched:
             self._watched = True
             loop.call_later(MOMENT, self._write_later, loop)
 
-    def write_with(self, cursor: sqlite3.Cursor | sqlite3.Connection, *more: PutOp) -> None:
+    def write_with(self, cursor: sqlite3.Cursor | sqlite3.Connection, *more: Row) -> None:
         """Add what was put off, and more, to a transaction that is about to be committed."""
         put_off, self._later = self._later, []
-        ops = [*put_off, *more]
+        rows = [*put_off, *more]
         try:
-            if ops:
-                cursor.executemany(INSERT, [(".".join(op.namespace), op.key, orjson.dumps(op.value)) for op in ops])
+            if rows:
+                cursor.executemany(INSERT, rows)
         except BaseException:
             self._later = put_off + self._later
             raise
@@ -274,6 +277,10 @@ class Store(SqliteStore):
             found = error
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(_hand_out, group, found)
+
+
+def _row(op: PutOp) -> Row:
+    return ".".join(op.namespace), op.key, orjson.dumps(op.value)
 
 
 def _hand_out(group: list[Waiting], found: list[Result] | Exception) -> None:

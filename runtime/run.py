@@ -7,7 +7,9 @@ that is resumed in another process rebuilds it from the book.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +44,32 @@ class Place:
         return replace(self, path=f"{self.path}/{visit}" if self.path else visit)
 
 
+_inside: ContextVar["Room | None"] = ContextVar("room", default=None)
+
+
+class Room:
+    """The run's limit on what is called at once. What a tool or a function calls in its turn has its place already.
+
+    Otherwise twenty functions that each run a graph would hold all places, and wait for them.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = asyncio.Semaphore(places)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one place for a call."""
+        if _inside.get() is self:
+            yield
+            return
+        async with self._free:
+            mine = _inside.set(self)
+            try:
+                yield
+            finally:
+                _inside.reset(mine)
+
+
 @dataclass(slots=True)
 class Run:
     """One run at work. `began` is the monotonic time at which this sitting of it began, in seconds."""
@@ -50,7 +78,7 @@ class Run:
     context: Context
     book: Book
     ledger: Ledger
-    room: asyncio.Semaphore
+    room: Room
     began: float = field(default_factory=time.monotonic)
     warned: bool = False
     retries: int = 0
@@ -161,7 +189,7 @@ async def _open(place: Place, runtime: Runtime[Any]) -> Run:
         microusd=None if context.max_usd is None else round(context.max_usd * 1e6),
     )
     ledger = Ledger(limit, spent(book.records()))
-    return Run(runtime.control, context, book, ledger, asyncio.Semaphore(context.max_concurrency))
+    return Run(runtime.control, context, book, ledger, Room(context.max_concurrency))
 
 
 def _forget() -> None:

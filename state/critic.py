@@ -36,6 +36,7 @@ class State(Turn, total=False):
 
     draft: dict[str, Any] | None
     drafted_by: str
+    flaw: str
     round: int
     critiques: Annotated[dict[str, Any], merge_keys]
     best: dict[str, Any] | None

@@ -123,6 +123,7 @@ def weaker(outcome: Outcome) -> Outcome:
     return outcome if outcome in ("out_of_budget", "cancelled", "escalated", "rejected") else "degraded"
 
 
-def last_words(messages: list[BaseMessage], most: int = 12) -> list[dict[str, str]]:
-    """The newest messages as plain data, for a prompt: who, and what."""
-    return [{"from": m.name or m.type, "text": m.text} for m in messages[-most:]]
+def last_words(messages: list[BaseMessage], most: int = 12, longest: int = 2000) -> list[dict[str, str]]:
+    """The newest words of people and agents as plain data, for a prompt: who said what, cut where it is long."""
+    said = [(m.name or ("user" if m.type == "human" else "assistant"), m.text) for m in messages if m.text.strip()]
+    return [{"from": who, "text": text[:longest]} for who, text in said[-most:]]

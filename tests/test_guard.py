@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import ToolMessage
 from scripted import Scripted
 
-from graphs import react
+from graphs import concurrent, react
 from graphs.bind import bind
 from nodes.agent import Bound
 from runtime.book import Book
@@ -147,3 +147,21 @@ async def test_a_budget_that_is_nearly_used_is_said_once(memory: Persistence) ->
     graph = memory.bind(react.build(bind(agent, Scripted(script=lambda m, t: "hello"))))
     parts = [p async for p in graph.astream({"task": "go"}, at("t"), stream_mode="custom", context={"max_calls": 1})]
     assert [p["budget"] for p in parts if "budget" in p] == ["calls: 1 of 1 used"]
+
+
+async def test_functions_and_tools_that_run_graphs_do_not_wait_for_each_other_for_ever(memory: Persistence) -> None:
+    inner = react.build(
+        Bound(Agent(name="deep", responsibility="Answers."), Scripted(script=lambda m, t: "from below"))
+    )
+
+    async def ask(task: Any) -> str:
+        found = await inner.ainvoke({"task": task.goal})
+        return str(found["answer"]["text"])
+
+    worker = bind(Agent(name="worker", responsibility="Asks below."), ask)
+    graph = memory.bind(concurrent.build(worker))
+    tasks = {"goal": "all", "context": {"tasks": [f"item {n}" for n in range(6)]}}
+    async with asyncio.timeout(20):
+        found = await graph.ainvoke({"task": tasks}, at("t"), context={"max_concurrency": 1})
+    assert found["outcome"] == "completed"
+    assert found["usage"]["deep"]["calls"] == 6

@@ -425,3 +425,26 @@ async def test_the_default_graph_runs_without_a_key() -> None:
     out = await orchestrator_worker.graph.ainvoke({"task": task})
     assert out["outcome"] in ("completed", "degraded")
     assert out["usage"]["total"]["calls"] >= 3
+
+
+async def test_a_critical_step_whose_worker_only_degrades_is_planned_anew() -> None:
+    plans: list[str] = []
+
+    def plan(messages: Any, tools: Any) -> Any:
+        plans.append("plan")
+        who = "broken" if len(plans) == 1 else "good"
+        return [("Plan", {"steps": [{"id": "one", "worker": who, "task": "do it"}]})]
+
+    def fails(messages: Any, tools: Any) -> Any:
+        raise OSError("the wire is cut")
+
+    graph = build(
+        bind(Agent(name="planner", responsibility="Plans.", output=Plan), Scripted(script=plan)),
+        [
+            bind(Agent(name="broken", responsibility="Fails."), Scripted(script=fails)),
+            bind(Agent(name="good", responsibility="Works."), Scripted(script=lambda m, t: "done")),
+        ],
+        bind(Agent(name="writer", responsibility="Writes."), Scripted(script=lambda m, t: "all done")),
+    )
+    found = await graph.ainvoke({"task": "go"})
+    assert (found["outcome"], len(plans)) == ("completed", 2)

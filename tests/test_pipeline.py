@@ -14,6 +14,7 @@ from graphs import concurrent, critic, pipeline
 from graphs.bind import bind
 from graphs.pipeline import build, stage
 from nodes.agent import Bound
+from nodes.turn import EARLIER
 from runtime.persistence import open_persistence
 from runtime.travel import fork
 from state.agent import ABORT, ESCALATE, Agent, Limits, Text
@@ -133,7 +134,7 @@ async def test_the_output_of_every_stage_stays_in_the_state_under_its_name() -> 
     assert stages == {"plan": DRAFT, "write": {"text": "text", "citations": [], "confidence": None}}
 
 
-async def test_a_second_turn_sees_nothing_of_the_first() -> None:
+async def test_a_second_turn_sees_what_was_said_and_nothing_else_of_the_first() -> None:
     seen = []
 
     def see(task: Task) -> str:
@@ -146,8 +147,10 @@ async def test_a_second_turn_sees_nothing_of_the_first() -> None:
     config: Any = {"configurable": {"thread_id": "t"}}
     await graph.ainvoke({"task": "one"}, config)
     out = await graph.ainvoke({"task": "two"}, config)
-    assert seen == [{}, {}]
-    assert out["answer"]["text"] == "b(two)"
+    assert [set(context) for context in seen] == [set(), {EARLIER}]  # what was said, and nothing else
+    said = [{"from": "user", "text": "one"}, {"from": "b", "text": out["messages"][1].text}]
+    seen_by_b = {EARLIER: said}
+    assert out["answer"]["text"] == f"b({seen_by_b})"
     assert set((await graph.aget_state(config)).values["stages"]) == {"b"}
 
 

@@ -47,6 +47,12 @@ async def test_a_failure_is_not_kept(memory: Persistence) -> None:
     assert (await graph.ainvoke({"task": "go"}, at("two")))["outcome"] == "completed"
 
 
+async def test_two_functions_without_a_name_of_their_own_are_never_taken_for_each_other() -> None:
+    agent = Agent(name="worker", responsibility="Answers.", cache=True)
+    with pytest.raises(ContractError, match="top of a module"):
+        bind(agent, lambda task: "one")
+
+
 def test_what_is_sensitive_or_has_tools_is_not_cached() -> None:
     with pytest.raises(ContractError, match="sensitive"):
         Agent(name="a", responsibility="Answers.", cache=True, sensitive=True)

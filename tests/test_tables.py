@@ -98,7 +98,7 @@ def test_a_query_joins_files_and_databases(context: ToolContext) -> None:
         "UPDATE shop.customers SET name = 'x'",
         "ATTACH '/etc/passwd' AS x",
         "PRAGMA writable_schema = 1",
-        "VACUUM INTO '/tmp/x.db'",
+        "VACUUM INTO 'x.db'",
         "SELECT 1; SELECT 2",
         "SELECT 1; DROP TABLE sales",
         "SELECT load_extension('x')",

@@ -55,7 +55,7 @@ async def execute(
                 suggestion="say so in your answer, so that a person can check",
             )
         out = await asyncio.to_thread(files_of, place.thread)  # it may have to make the home folder
-        async with run.room:
+        async with run.room.place():
             value = await _run(tool, given, _context(run, place, visit, tool, out))
         result = {"value": _bounded(name, value)}
     except ToolError as error:
