@@ -16,7 +16,7 @@ from state.errors import InputError
 from state.task import Task
 from state.transcript import Transcript
 
-KEPT = 100  # messages a thread carries on; once it has twice as many, the older ones go to the archive
+KEPT = 50  # messages a thread carries on; once it has twice as many, the older ones go to the archive
 UNBOUND = 1_000_000
 LONGEST = 200_000  # characters of one task
 
