@@ -13,7 +13,7 @@ from langgraph.pregel import Pregel
 
 from nodes.asked import Asked, checked, finished, violated
 from nodes.meter import Meter
-from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable, whole
+from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable, whole_message
 from nodes.request import Request
 from runtime.run import told
 from state.agent import Agent, Failure, Reply, Text
@@ -31,7 +31,7 @@ async def from_model(asked: Asked, llm: BaseChatModel | None) -> Reply:
     said = [*opening(agent, asked.given), *(asked.history or ())]
     fault, corrected = "", False
     for _ in range(agent.limits.repairs + 1):
-        message = whole(await request.send(said))
+        message = whole_message(await request.send(said))
         if fault := unreadable(message):
             await request.fail(fault)
             said += mending(message, fault)

@@ -1,6 +1,5 @@
 """One call on its way through the door, and how what comes back is held against the contract."""
 
-import json
 import time
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -9,6 +8,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
 
+from nodes.prompt import whole
 from runtime.run import Place, Run
 from state.agent import Agent, Reply, Text
 from state.errors import BudgetError, OutputError
@@ -83,16 +83,6 @@ def checked(agent: Agent, raw: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise OutputError(f"{agent.name} returned no {agent.output.__name__}: {explain(error)}") from error
     return whole(output)
-
-
-def whole(output: dict[str, Any]) -> dict[str, Any]:
-    """The output, with halves of characters replaced: no file can hold them."""
-    text = json.dumps(output, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return dict(json.loads(text.encode("utf-8", "replace")))
-    return output
 
 
 def violated(asked: Asked, output: dict[str, Any]) -> str:

@@ -84,15 +84,20 @@ def unreadable(message: AIMessage) -> str:
     return "; ".join(f"the arguments of {name} are not valid JSON: {fault}" for name, fault in broken)
 
 
-def whole(message: AIMessage) -> AIMessage:
-    """The message, with halves of characters replaced: a model may write them, and no file can hold them."""
-    said = json.dumps([message.content, message.tool_calls, message.additional_kwargs], ensure_ascii=False, default=str)
+def whole(data: dict[str, Any]) -> dict[str, Any]:
+    """Plain data, with halves of characters replaced: a model may write them, and no file can hold them."""
+    text = json.dumps(data, ensure_ascii=False, default=str)
     try:
-        said.encode()
+        text.encode()
     except UnicodeEncodeError:
-        made = json.dumps(message.model_dump(), ensure_ascii=False, default=str).encode("utf-8", "replace")
-        return AIMessage.model_validate(json.loads(made))
-    return message
+        return dict(json.loads(text.encode("utf-8", "replace")))
+    return data
+
+
+def whole_message(message: AIMessage) -> AIMessage:
+    """A model's message, likewise."""
+    said = {"content": message.content, "calls": message.tool_calls, "more": message.additional_kwargs}
+    return message if whole(said) is said else AIMessage.model_validate(whole(message.model_dump()))
 
 
 def _arguments(name: str, message: AIMessage) -> Any:

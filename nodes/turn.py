@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.base import BaseChannel
 from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import Overwrite
 
 from runtime.run import context_of, place_of, run_of
@@ -45,8 +46,8 @@ def begin(schema: type) -> Node:
             update["messages"] = [newest]
         if earlier := last_words([m for m in messages if m.id != newest.id]):
             task = task.model_copy(update={"context": {EARLIER: earlier, **task.context}})
-        if len(messages) > 2 * KEPT:
-            await _archive(messages[:-KEPT], config, runtime)
+        if len(messages) > 2 * KEPT and runtime.store is not None:  # without one, nothing may leave the thread
+            await _archive(runtime.store, messages[:-KEPT], place_of(config).thread)
             update["messages"] = Overwrite([*messages[-KEPT:], *update.get("messages", [])])
         return {
             **empty,
@@ -97,14 +98,9 @@ async def _check_folder(folder: Path | None) -> None:
         raise InputError(f"no such folder: {folder}; give the path of an existing folder of documents as `docs`")
 
 
-async def _archive(messages: list[Any], config: RunnableConfig, runtime: Runtime[Any]) -> None:
-    if runtime.store is None:
-        return
-    thread = place_of(config).thread
-    key = digest([m.id for m in messages])
-    await runtime.store.aput(
-        (ARCHIVE, digest(thread)), key, {"messages": [m.model_dump(mode="json") for m in messages]}, index=False
-    )
+async def _archive(store: BaseStore, messages: list[Any], thread: str) -> None:
+    plain = {"messages": [m.model_dump(mode="json") for m in messages]}
+    await store.aput((ARCHIVE, digest(thread)), digest([m.id for m in messages]), plain, index=False)
 
 
 def _text(answer: dict[str, Any]) -> str:

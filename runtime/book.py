@@ -1,7 +1,7 @@
 """The record book of a run: what was done, at the moment it was done.
 
-Records stand in LangGraph's Store, so that SQLite, PostgreSQL, the server and memory all serve; a
-graph that is bound to no store keeps its book in memory for the run.
+Records stand in LangGraph's Store, so that SQLite, the server and memory all serve; a graph that
+is bound to no store keeps its book in memory for the run.
 """
 
 import time
@@ -21,7 +21,7 @@ ANY_TASK = "*"  # on records that a fork inherited: whichever task comes to the 
 
 
 @runtime_checkable
-class Prompt(Protocol):
+class QuickStore(Protocol):
     """A store that can also write at once, or together with what is written next (`runtime.persistence.Store`)."""
 
     def put_now(self, op: PutOp) -> bool:
@@ -39,7 +39,7 @@ class Book:
         self.namespace = (ROOT, label(thread), label(branch), f"turn-{turn:06d}")
         self._records: dict[str, Record] = {}
         self._visits: dict[tuple[str, str, str], list[Record]] = {}
-        self._prompt = store if isinstance(store, Prompt) else None
+        self._quick = store if isinstance(store, QuickStore) else None
         self._at_work: set[str] = set()
         self.veiled = False  # a sensitive agent takes part: what anybody said is kept as hashes only
 
@@ -136,11 +136,11 @@ class Book:
         try:
             kept = hidden(record) if self.veiled or record.get("sensitive") else dict(record)
             key = f"{round(record['at'] * 1e6)}-{record['id']}"  # in order of time, so that rows are appended
-            if self._prompt is not None:
+            if self._quick is not None:
                 op = PutOp(self.namespace, key, kept, False)
                 if soon:
-                    return self._prompt.put_later(op)
-                if len(self._at_work) <= 1 and self._prompt.put_now(op):
+                    return self._quick.put_later(op)
+                if len(self._at_work) <= 1 and self._quick.put_now(op):
                     return None
             await self.store.aput(self.namespace, key, kept, index=False)
             return None

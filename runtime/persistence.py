@@ -1,6 +1,7 @@
 """Where threads are kept: one URL gives the saver and the store.
 
 `sqlite:///path` is one file in WAL mode with mode 600; `memory://` lasts as long as the process. One
+saver serves sync and async callers.
 """
 
 import asyncio

@@ -25,6 +25,7 @@ from state.budget import Limit
 from state.context import Context
 from state.errors import InputError
 from state.record import spent
+from state.turn import explain
 
 KEPT = 256  # runs remembered; idle ones go first
 
@@ -127,8 +128,7 @@ def context_of(runtime: Runtime[Any]) -> Context:
         return Context.model_validate(given or {})
     except ValidationError as error:
         known = ", ".join(Context.model_fields)
-        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"the run's context does not fit: {what}. Known options: {known}") from error
+        raise InputError(f"the run's context does not fit: {explain(error)}. Known options: {known}") from error
 
 
 def task_id(runtime: Runtime[Any]) -> str:
@@ -141,8 +141,8 @@ def place_of(config: RunnableConfig) -> Place:
     """Where we stand: told by the parent graph, or read from the root graph's own channels."""
     configurable: Mapping[str, Any] = config.get("configurable") or {}
     veiled = bool(configurable.get(VEILED))
-    if (told := configurable.get(HERE)) is not None:
-        thread, branch, turn, path = told
+    if (here := configurable.get(HERE)) is not None:
+        thread, branch, turn, path = here
         return Place(thread, branch, turn, path, veiled)
     thread = str(configurable.get("thread_id") or "")
     try:

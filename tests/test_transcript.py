@@ -2,13 +2,20 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import Overwrite
+from makers import MAKERS, scripted
 
+from nodes.turn import ARCHIVE
+from runtime.travel import at
 from state.reducers import merge_keys, merge_messages
 from state.transcript import LEAST, TranscriptChannel
+from state.turn import KEPT
 
 ids = st.sampled_from(["a", "b", "c", "d", None])
 message = st.one_of(
@@ -64,3 +71,17 @@ def test_keys_of_the_later_write_win_and_nothing_else_is_lost(have: dict[str, in
     assert set(merged) == set(have) | set(new)
     assert all(merged[k] == new.get(k, have.get(k)) for k in merged)
     assert merge_keys(None, new) == new
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_long_thread_keeps_its_newest_messages_and_loses_none(stored: bool) -> None:
+    store = InMemoryStore() if stored else None
+    graph = MAKERS["react"](scripted("worker", "the answer")).copy({"checkpointer": InMemorySaver(), "store": store})
+    said = [HumanMessage(f"number {n}", id=f"m{n}") for n in range(2 * KEPT + 1)]
+    found = await graph.ainvoke({"messages": said}, at("t"))
+    assert found["outcome"] == "completed"
+    assert found["messages"][-2].text == f"number {2 * KEPT}"
+    archived = store.search((ARCHIVE,)) if store is not None else []
+    kept = {m.id for m in found["messages"]} | {m["id"] for item in archived for m in item.value["messages"]}
+    assert {m.id for m in said} <= kept
+    assert len(found["messages"]) == (KEPT + 1 if stored else 2 * KEPT + 2)

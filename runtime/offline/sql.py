@@ -26,7 +26,6 @@ ASKING = re.compile(
 )
 VALUES = re.compile(r'SELECT DISTINCT "(.+)" FROM "(.+)" LIMIT \d+')
 EXPLAINED = 0.99  # of the words that matter; a SELECT that leaves out a condition would be wrong
-PLAUSIBLE = 0.3  # of them, for a table to be looked at more closely
 SAMPLE = 5  # values up to which a column was only sampled
 SHOWN = ("rows", "sample", "samples", "examples", "head")
 EACH = re.compile(r"\b(?:per|by|for each|in each|of each|each|every)\s+(\w+)", re.I)
