@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow" --timeout 3000
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow" --timeout 3000
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

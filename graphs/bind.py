@@ -11,7 +11,7 @@ from langgraph.pregel import Pregel
 
 from graphs import react
 from nodes.agent import Bound, By
-from state.agent import ABORT, Agent
+from state.agent import ABORT, Agent, Person
 from state.errors import ContractError
 
 Bindable = Agent | Bound | Pregel[Any, Any, Any, Any] | Callable[[Any], Any]
@@ -27,9 +27,9 @@ def bind(who: Bindable, by: By = None) -> Bound:
         return who
     if not isinstance(who, Agent):
         return Bound(_contract(who), who)
-    if by is not None and not isinstance(by, BaseChatModel | Pregel) and not callable(by):
+    if by is not None and not isinstance(by, BaseChatModel | Pregel | Person) and not callable(by):
         raise ContractError(
-            f"agent {who.name!r}: {type(by).__name__} cannot answer; give a chat model, a graph or a function"
+            f"agent {who.name!r}: {type(by).__name__} cannot answer; give a chat model, a graph, a function or PERSON"
         )
     if who.cache and "<" in getattr(by, "__qualname__", ""):
         raise ContractError(

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one graph is for. `graph` is "module:attribute"; `cost` is a formula in model calls."""
+    """What one graph is for.
+
+    `graph` is "module:attribute". `cost` is a formula in model calls, exact given what happened, of agents
+    who answer with one call each. `latency` is what the run waits for, one after the other; `talk` says who
+    hears whom.
+    """
 
     name: str
     graph: str
@@ -13,6 +18,8 @@ class Entry:
     use: str
     avoid: str
     cost: str
+    latency: str
+    talk: str
     application: bool = False
 
 
@@ -23,7 +30,9 @@ CATALOG: tuple[Entry, ...] = (
         sentence="One agent thinks, calls tools, observes, and answers.",
         use="one agent with tools can do the whole job",
         avoid="the job has parts that need different instructions or tools",
-        cost="1 + tool rounds; at most limits.steps",
+        cost="1 + tool_rounds",
+        latency="every call",
+        talk="the agent and its tools",
     ),
     Entry(
         name="pipeline",
@@ -31,7 +40,9 @@ CATALOG: tuple[Entry, ...] = (
         sentence="Ordered stages, each taking the output of the one before.",
         use="the steps are known beforehand and always the same",
         avoid="the steps depend on what is found on the way",
-        cost="one call per stage",
+        cost="stages",
+        latency="every stage",
+        talk="each stage hears the one before",
     ),
     Entry(
         name="concurrent",
@@ -39,7 +50,9 @@ CATALOG: tuple[Entry, ...] = (
         sentence="Several agents, or one over several tasks, at once; then one result.",
         use="independent views or items can be worked on at the same time",
         avoid="one result needs another",
-        cost="one call per branch (agents, or tasks where several are given), and one more where an agent aggregates",
+        cost="branches + aggregations",
+        latency="the slowest branch that counts, and who aggregates",
+        talk="nobody hears another; one hears all",
     ),
     Entry(
         name="orchestrator_worker",
@@ -47,7 +60,59 @@ CATALOG: tuple[Entry, ...] = (
         sentence="A planner splits the goal, workers do the steps, a synthesizer answers.",
         use="the parts of a task can be named once it is known",
         avoid="one agent with tools would do: planning costs two calls more",
-        cost="2 + steps; at most (1 + max_replans) x (1 + max_plan_repairs + steps) + 1",
+        cost="plans + steps + 1",
+        latency="the plan's longest chain of steps, and two calls",
+        talk="workers hear the results that they need",
+    ),
+    Entry(
+        name="router",
+        graph="graphs.router:graph",
+        sentence="One classification, then the specialist it names.",
+        use="requests are of a few kinds, each with its expert",
+        avoid="a request needs several experts after each other",
+        cost="1 + specialists",
+        latency="two calls",
+        talk="the specialist hears the user",
+    ),
+    Entry(
+        name="handoff",
+        graph="graphs.handoff:graph",
+        sentence="Agents pass the conversation to whoever should have it next.",
+        use="the right expert shows only as the conversation goes on",
+        avoid="the order of work is known",
+        cost="turns",
+        latency="every turn",
+        talk="whoever has control hears the conversation",
+    ),
+    Entry(
+        name="group_chat",
+        graph="graphs.group_chat:graph",
+        sentence="Several agents in one conversation; a manager says who speaks next.",
+        use="the answer comes out of a discussion",
+        avoid="the parts can be done apart",
+        cost="turns + selections",
+        latency="every turn",
+        talk="everybody hears everybody",
+    ),
+    Entry(
+        name="magentic",
+        graph="graphs.magentic:graph",
+        sentence="A manager keeps ledgers of facts, plan and progress, and sends workers until the task is done.",
+        use="the way to the answer is not known beforehand and plans will fail",
+        avoid="the steps are known",
+        cost="2 x plans + rounds + instructions + 1",
+        latency="every round",
+        talk="workers hear the manager, the manager hears all",
+    ),
+    Entry(
+        name="hierarchy",
+        graph="graphs.hierarchy:graph",
+        sentence="Managers over teams over workers: tasks go down, evidence comes up.",
+        use="the job is too large for one team",
+        avoid="one team would do",
+        cost="2 x managers + workers",
+        latency="the deepest team",
+        talk="a manager hears its own team only",
     ),
     Entry(
         name="critic",
@@ -55,7 +120,89 @@ CATALOG: tuple[Entry, ...] = (
         sentence="A draft is criticised and revised until every critic accepts it.",
         use="a fault is easier to see than to avoid",
         avoid="the critic knows no more than the author",
-        cost="1 + critics; at most max_rounds x (1 + critics)",
+        cost="rounds x (1 + critics)",
+        latency="two calls a round",
+        talk="critics hear the author, the author hears the critics",
+    ),
+    Entry(
+        name="debate",
+        graph="graphs.debate:graph",
+        sentence="Debaters answer, criticise each other and revise; a judge who sees no names decides.",
+        use="a hard question has one right answer, and errors can be argued away",
+        avoid="one answer is as good as another",
+        cost="debaters x (1 + 2 x rounds) + verdicts",
+        latency="three calls and the judge",
+        talk="debaters hear each other, the judge hears all",
+    ),
+    Entry(
+        name="consensus",
+        graph="graphs.consensus:graph",
+        sentence="Voters answer independently; a voting rule decides.",
+        use="independent judgements are better than one, and the rule must be fair",
+        avoid="the voters would copy the same error",
+        cost="voters x rounds",
+        latency="one call a round",
+        talk="nobody hears another; from round two on, anonymous tallies",
+    ),
+    Entry(
+        name="negotiation",
+        graph="graphs.negotiation:graph",
+        sentence="Parties with private limits make alternating offers until both accept.",
+        use="the parties have different interests, and a deal must suit all",
+        avoid="the parties want the same",
+        cost="0",
+        latency="every offer",
+        talk="parties hear offers, never each other's limits",
+    ),
+    Entry(
+        name="arbitration",
+        graph="graphs.arbitration:graph",
+        sentence="Contradictory results about one subject are resolved, and every side is kept.",
+        use="sources contradict each other, and one must be believed",
+        avoid="the results only add to each other",
+        cost="verdicts",
+        latency="one call",
+        talk="the arbiter hears every side",
+    ),
+    Entry(
+        name="market",
+        graph="graphs.market:graph",
+        sentence="Tasks are announced, bidders propose, the best bid wins and is executed.",
+        use="it is not known who does a task best or cheapest",
+        avoid="the expert is known",
+        cost="0",
+        latency="a bid and the work, a round",
+        talk="bidders hear the announcement only",
+    ),
+    Entry(
+        name="mesh",
+        graph="graphs.mesh:graph",
+        sentence="Peers send each other messages, without a coordinator, until nothing is in flight.",
+        use="no one may be in the middle, or everybody knows only their neighbours",
+        avoid="one place can see everything",
+        cost="messages",
+        latency="the longest chain of messages",
+        talk="peers hear the peers that they know",
+    ),
+    Entry(
+        name="events",
+        graph="graphs.events:graph",
+        sentence="Agents subscribe to kinds of events, and react to what is published.",
+        use="who must react is not known to who causes it",
+        avoid="the order of work is known",
+        cost="deliveries",
+        latency="the longest chain of events",
+        talk="subscribers hear what they subscribed to",
+    ),
+    Entry(
+        name="blackboard",
+        graph="graphs.blackboard:graph",
+        sentence="Knowledge sources work on one shared board, whenever it holds what triggers them.",
+        use="the order of contributions depends on what is already known",
+        avoid="the order is known",
+        cost="activations",
+        latency="every activation",
+        talk="everybody reads and writes the board",
     ),
     Entry(
         name="research",
@@ -64,6 +211,8 @@ CATALOG: tuple[Entry, ...] = (
         use="the answer must be found in documents and tables, and its sources must hold",
         avoid="the documents are few enough to read in one prompt",
         cost="planner, three researchers with their searches, checker, writer",
+        latency="the slowest researcher, and four calls",
+        talk="the writer hears what was checked",
         application=True,
     ),
 )

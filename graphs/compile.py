@@ -6,22 +6,29 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from nodes.agent import Bound
+from runtime.cost import declare
 from runtime.lint import lint
 from runtime.sync import Graph
 from runtime.veil import VEILED, veils
+from state.cost import Calls
 from state.errors import ContractError
 from state.task import Task
 
 MARGIN = 8  # super-steps beside those of the bounds: begin, finish, and a person's detours
 
 
-def compiled(builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequence[Bound], steps: int) -> Graph:
+def compiled(
+    builder: StateGraph[Any, Any, Any, Any], *, name: str, agents: Sequence[Bound], steps: int, calls: Calls
+) -> Graph:
     """Compile a pattern. `steps` is the most super-steps its bounds allow; the recursion limit follows.
+
+    `calls` are the least and the most model calls that its options allow.
 
     Raises ContractError when the wiring cannot work, naming the node and the mend.
     """
     lint(builder, name)
     limits = [int((b.graph.config or {}).get("recursion_limit", 0)) for b in agents if b.graph is not None]
+    declare(builder, calls)
     graph = builder.compile(name=name)
     graph.__class__ = Graph
     return graph.with_config(  # type: ignore[return-value]  # a copy of the same class

@@ -30,6 +30,7 @@ from state.agent import Agent
 from state.concurrent import Aggregator, Choice, Splitter, State, collect, custom, tasks_of
 from state.concurrent import synthesize as synthesized
 from state.context import Context
+from state.cost import either, total
 from state.errors import ContractError
 from state.task import Task
 from state.turn import Given, Result
@@ -79,7 +80,9 @@ def build(
         wiring.add_edge("gather", "finish")
     else:
         _aided(wiring, aide, settling, least)
-    return compiled(wiring, name="concurrent", agents=[*team, *([aide] if aide else [])], steps=5)
+    aides = [aide] if aide else []
+    calls = either(b.calls for b in team).unbounded() + total(a.calls for a in aides).times(0, 1)
+    return compiled(wiring, name="concurrent", agents=[*team, *aides], steps=5, calls=calls)
 
 
 def _aided(wiring: StateGraph[State, Context, Given, Result], aide: Bound, settling: Aggregator, least: int) -> None:

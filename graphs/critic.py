@@ -20,6 +20,7 @@ from nodes.turn import begin, finish
 from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
+from state.cost import total
 from state.critic import Critique, State, blocking
 from state.errors import ContractError
 from state.turn import Given, Result
@@ -79,7 +80,14 @@ def build(
     )
     if ask_to_waive:
         wiring.add_node("waive", waive()).add_edge("waive", "finish")
-    return compiled(wiring, name="critic", agents=(author, mender, *judges), steps=2 + STEPS_PER_ROUND * max_rounds)
+    reviews, revisions = total(j.calls for j in judges).times(1, max_rounds), mender.calls.times(0, max_rounds - 1)
+    return compiled(
+        wiring,
+        name="critic",
+        agents=(author, mender, *judges),
+        steps=2 + STEPS_PER_ROUND * max_rounds,
+        calls=author.calls + reviews + revisions,
+    )
 
 
 graph = build(

@@ -26,6 +26,7 @@ from nodes.turn import begin, finish
 from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
+from state.cost import either
 from state.errors import ContractError
 from state.orchestrator_worker import State, next_move
 from state.plan import Plan
@@ -80,7 +81,14 @@ def build(
     else:
         _layered(wiring, team, max_replans)
     rounds = (1 + max_replans) * (2 + max_plan_repairs + (1 if leaves else 2 * LONGEST))
-    return compiled(wiring, name="orchestrator_worker", agents=(chief, writer, *hands), steps=rounds + 4)
+    plans = chief.calls.times(1, (1 + max_replans) * (1 + max_plan_repairs))
+    return compiled(
+        wiring,
+        name="orchestrator_worker",
+        agents=(chief, writer, *hands),
+        steps=rounds + 4,
+        calls=plans + either(h.calls for h in hands).unbounded() + writer.calls,
+    )
 
 
 ROLES = ("begin", "plan", "replan", "work", "assign", "synthesize", "finish")

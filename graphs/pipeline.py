@@ -26,6 +26,7 @@ from nodes.turn import begin, finish
 from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
+from state.cost import total
 from state.errors import ContractError
 from state.pipeline import State, Transform, accepts, misfit, name, returns, wrong_argument
 from state.task import Task
@@ -78,7 +79,8 @@ def build(*stages: Stage | Bindable | Sequence[Stage | Bindable]) -> Graph:
         else:
             wiring.add_conditional_edges(part.name, _onward(following), [following, "finish"])
     wiring.add_edge(names[-1], "finish").add_edge("finish", END)
-    return compiled(wiring, name="pipeline", agents=[s.bound for s in line], steps=2 + len(line))
+    agents = [s.bound for s in line]
+    return compiled(wiring, name="pipeline", agents=agents, steps=2 + len(line), calls=total(b.calls for b in agents))
 
 
 def _onward(following: str) -> Callable[[State], Awaitable[str]]:

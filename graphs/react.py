@@ -65,6 +65,7 @@ def build(who: Agent | Bound) -> Graph:
         name="react",
         agents=(bound,),
         steps=2 + 3 * agent.limits.steps,
+        calls=bound.calls.times(1, agent.limits.steps),
     )
 
 

@@ -23,6 +23,7 @@ from nodes.turn import begin, finish
 from runtime.sync import Graph
 from state.agent import Agent, Limits
 from state.context import Context
+from state.cost import either
 from state.errors import ContractError
 from state.research import Findings, Plan, State, Summary, Verdicts
 from state.turn import Given, Result
@@ -93,6 +94,8 @@ def build(
         if bound.agent.output is not output:
             raise ContractError(f"research: {bound.agent.name!r} must return {output.__name__}; set output to it")
 
+    looks = either(b.calls for b in (exact, around, figures))
+
     async def after_plan(state: State) -> list[Send] | Literal["finish"]:
         return "finish" if state.get("outcome") else assign(state)
 
@@ -128,6 +131,7 @@ def build(
         name="research",
         agents=(chief, exact, around, figures, judging, author),
         steps=8,
+        calls=chief.calls + looks.unbounded() + (judging.calls + author.calls).times(0, 1),
     )
 
 

@@ -2,10 +2,11 @@
 
 `call` validates what goes in and what comes out, keeps budgets, limits and the book, retries what is
 transient, and follows the agent's failure policy, whoever answers under the contract: a chat model,
-a function, or a compiled graph. `as_node` makes a role of a graph out of it.
+a function, a compiled graph, or a person. `as_node` makes a role of a graph out of it.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,22 +19,25 @@ from langgraph.pregel import Pregel
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
 
-from nodes import human
 from nodes.answer import from_function, from_graph, from_model
-from nodes.asked import Asked
+from nodes.asked import Asked, failed
+from nodes.person import from_person, stand_in
 from nodes.recall import keep, recall
 from nodes.request import called
+from runtime.cost import calls_of
 from runtime.failures import failure_of
 from runtime.models import name_of
 from runtime.run import place_of, run_of, task_id
 from runtime.veil import key
-from state.agent import Agent, Failure, Reply, Text
+from state.agent import Agent, Failure, Person, Reply
+from state.cost import NONE, Calls, total
 from state.errors import BudgetError, StorageError
 from state.record import Kind, digest
+from state.task import Task
 from state.turn import explain
 
 Function = Callable[[Any], Any]
-By = BaseChatModel | Pregel[Any, Any, Any, Any] | Function | None
+By = BaseChatModel | Pregel[Any, Any, Any, Any] | Function | Person | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,21 @@ class Bound:
     @property
     def leaf(self) -> bool:
         """Whether no graph and no person can be met below: such a call needs no node of its own."""
-        return self.graph is None and self.agent.on_failure.action != "escalate" and all(b.leaf for b in self.fallbacks)
+        own = self.graph is None and not isinstance(self.by, Person) and self.agent.on_failure.action != "escalate"
+        return own and all(b.leaf for b in self.fallbacks)
+
+    @property
+    def calls(self) -> Calls:
+        """The least and the most model calls that one call of this agent makes."""
+        policy = self.agent.on_failure
+        if self.graph is not None:
+            once = calls_of(self.graph)
+        elif self.by is None or isinstance(self.by, BaseChatModel):
+            once = Calls(0 if self.agent.cache else 1, 1 + self.agent.limits.repairs)
+        else:
+            once = NONE
+        spare = total(b.calls for b in self.fallbacks).times(0, 1)
+        return once.times(1, policy.attempts if policy.action == "retry" else 1) + spare
 
 
 async def call(
@@ -67,6 +85,7 @@ async def call(
     """Call an agent under its contract.
 
     `visit` names this call within its graph ("<role>/<round>/<item>"), computed from state alone.
+    Where the agent has an input of its own and is handed a Task, that input may stand as JSON in the goal.
     `history`, from a tool loop only, is what was said after the opening: the agent's tools are then
     offered, and the reply may hold tool calls instead of an output.
 
@@ -74,7 +93,7 @@ async def call(
     """
     agent = bound.agent
     try:
-        given = value if isinstance(value, agent.input) else agent.input.model_validate(_raw(value))
+        given = _taken(agent, value)
     except ValidationError as error:
         fault = Failure(kind="InputError", message=explain(error), owner="sender", at=agent.name)
         return failed(agent, fault)
@@ -95,16 +114,33 @@ async def call(
     )
     if (before := _asked_a_person(asked)) is not None:
         return await _escalated(asked, before, config)
-    reply = await _once(bound, asked)
+    reply = await _once(bound, asked, config)
     return reply if reply.error is None else await _after_failure(bound, asked, reply, config)
 
 
-def _raw(value: BaseModel | Mapping[str, Any]) -> Mapping[str, Any]:
-    return value.model_dump() if isinstance(value, BaseModel) else value
+def _taken(agent: Agent, value: BaseModel | Mapping[str, Any]) -> BaseModel:
+    """The agent's input, as it is or as JSON in a Task's goal. Raises ValidationError."""
+    if isinstance(value, agent.input):
+        return value
+    raw = value.model_dump() if isinstance(value, BaseModel) else value
+    try:
+        return agent.input.model_validate(raw)
+    except ValidationError:
+        if agent.input is Task or not isinstance(goal := raw.get("goal"), str):
+            raise
+        try:
+            inside = json.loads(goal)
+        except ValueError:
+            inside = None
+        if not isinstance(inside, dict):
+            raise
+    return agent.input.model_validate(inside)
 
 
-async def _once(bound: Bound, asked: Asked) -> Reply:
+async def _once(bound: Bound, asked: Asked, config: RunnableConfig) -> Reply:
     """One call, without the failure policy. A call that this very task already finished is not made again."""
+    if isinstance(bound.by, Person):
+        return await from_person(asked, config)
     kind: Kind = (
         "graph" if bound.graph else "model" if bound.by is None or isinstance(bound.by, BaseChatModel) else "function"
     )
@@ -131,6 +167,7 @@ async def _answer(bound: Bound, asked: Asked) -> Reply:
         return await from_graph(asked, bound.by)
     if bound.by is None or isinstance(bound.by, BaseChatModel):
         return await from_model(asked, bound.by)
+    assert callable(bound.by)
     return await from_function(asked, bound.by)
 
 
@@ -159,7 +196,7 @@ async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: Runna
         return reply
     if policy.action == "retry":
         for _ in range(policy.attempts - 1):
-            reply = await _once(bound, asked)
+            reply = await _once(bound, asked, config)
             if reply.error is None or reply.outcome == "out_of_budget":
                 return reply
     if policy.action == "fallback":
@@ -198,33 +235,10 @@ def _person(asked: Asked) -> str:
 
 async def _escalated(asked: Asked, reply: Reply, config: RunnableConfig) -> Reply:
     case = {"task": asked.given.model_dump(mode="json"), "failure": reply.reason}
-    model = asked.agent.output
-
-    def output_of(message: str) -> BaseModel:
-        return model(text=message) if model is Text else model.model_validate_json(message)
-
-    def refuse(message: str) -> str:
-        try:
-            output_of(message)
-        except ValidationError as error:
-            return f"the answer must be a {model.__name__} as JSON: {explain(error)}"
-        return ""
-
-    said = await human.escalate(
-        case, agent=asked.agent.name, visit=_person(asked), config=config, runtime=asked.runtime, refuse=refuse
-    )
-    if said.type == "reject":
+    said, output = await stand_in(asked, config, case, visit=_person(asked), kind="escalation")
+    if output is None:
         return replace(reply, outcome="escalated", reason=f"a person declined: {said.message or reply.reason}")
-    output = output_of(said.message).model_dump(mode="json")
     return Reply(agent=asked.agent.name, output=output, reason="answered by a person")
-
-
-def failed(agent: Agent, fault: Failure) -> Reply:
-    """The reply of a call that brought nothing."""
-    whose = "" if fault.owner == "receiver" else f" ({fault.owner})"
-    return Reply(
-        agent=agent.name, output=None, outcome="failed", reason=f"{agent.name}{whose}: {fault.message}", error=fault
-    )
 
 
 def as_node(

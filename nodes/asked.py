@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from nodes.prompt import whole
 from runtime.run import Place, Run
-from state.agent import Agent, Reply, Text
+from state.agent import Agent, Failure, Reply, Text
 from state.errors import BudgetError, OutputError
 from state.turn import explain
 
@@ -103,4 +103,12 @@ def finished(agent: Agent, output: dict[str, Any], *, flag: str = "") -> Reply:
         confidence=output.get("confidence"),
         reasoning=str(output.get("reasoning") or ""),
         citations=tuple(c for c in output.get("citations") or () if isinstance(c, str)),
+    )
+
+
+def failed(agent: Agent, fault: Failure) -> Reply:
+    """The reply of a call that brought nothing."""
+    whose = "" if fault.owner == "receiver" else f" ({fault.owner})"
+    return Reply(
+        agent=agent.name, output=None, outcome="failed", reason=f"{agent.name}{whose}: {fault.message}", error=fault
     )

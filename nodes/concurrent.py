@@ -1,7 +1,6 @@
 """The roles of a fan-out: branches at work, or in a race, and who makes one answer of what they bring."""
 
 import asyncio
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +12,7 @@ from langgraph.types import Send
 
 from nodes.agent import Bound, as_node, call
 from runtime.run import Run, place_of, run_of
-from state.agent import Agent, Outcome, Reply
+from state.agent import Outcome, Reply
 from state.concurrent import (
     Aggregator,
     Choice,
@@ -67,7 +66,7 @@ def branch(bound: Bound, aggregator: Aggregator, *, timeout: float | None) -> No
             visit = part["visit"]
 
             def work() -> Awaitable[Reply]:
-                return call(bound, _given(bound.agent, part["given"]), visit=visit, config=config, runtime=runtime)
+                return call(bound, part["given"], visit=visit, config=config, runtime=runtime)
 
             try:
                 async with asyncio.timeout(timeout):
@@ -202,17 +201,6 @@ async def _race(aggregator: Aggregator, since: float, config: RunnableConfig, ru
         if len(_races) > KEPT:
             _races.popitem(last=False)
     return _races[key]
-
-
-def _given(agent: Agent, given: dict[str, Any]) -> Any:
-    """The agent's input: a Task as it is, else what was given, which may stand as JSON in a Task's goal."""
-    if agent.input is Task:
-        return given
-    try:
-        read = json.loads(given["goal"])
-    except (KeyError, TypeError, ValueError):  # the door says what does not fit
-        return given
-    return read if isinstance(read, dict) else given
 
 
 def _known(state: State) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The one way a person is asked: a typed request, a typed decision, one interrupt for a whole batch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
@@ -84,24 +84,24 @@ async def approve(
     return said.decisions
 
 
-async def escalate(
+async def speak(
     case: dict[str, Any],
     *,
     agent: str,
+    kind: Literal["escalation", "input"],
     visit: str,
     config: RunnableConfig,
     runtime: Runtime[Any],
     refuse: Callable[[str], str],
 ) -> Decision:
-    """Hand the whole case to a person, who answers in the agent's stead or declines.
+    """Hand the whole case to a person, who answers as the agent or declines: as one of the team, or in its stead.
 
     `refuse` says what is wrong with an answer that is no output of the agent.
     """
+    why = f"{agent} could not do this" if kind == "escalation" else f"it is the turn of {agent}"
     request = Request(
-        kind="escalation",
-        action_requests=[
-            ActionRequest(name=agent, args=case, description=f"{agent} could not do this: answer, or decline")
-        ],
+        kind=kind,
+        action_requests=[ActionRequest(name=agent, args=case, description=f"{why}: answer, or decline")],
         review_configs=[ReviewConfig(action_name=agent, allowed_decisions=["respond", "reject"])],
         case=case,
     )

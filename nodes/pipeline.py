@@ -9,7 +9,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
-from nodes.agent import Bound, call, failed
+from nodes.agent import Bound, call
+from nodes.asked import failed
 from state.agent import Failure, Owner, Reply
 from state.pipeline import State, Transform, answer_of, outcome_of, plain, rebuilt, returns
 from state.task import Task

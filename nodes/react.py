@@ -33,8 +33,8 @@ def think(bound: Bound) -> Node:
         step = (state.get("steps") or 0) + 1
         scratch = state.get("scratch") or []
         last = step >= agent.limits.steps or steps_left(state) < 8
-        given = _given(agent, state)
-        if last and isinstance(given, Task):
+        given = task_of(state)
+        if last and agent.input is Task:
             given = given.model_copy(update={"constraints": [*given.constraints, LAST]})
         reply = await call(bound, given, visit=f"think/{step}", config=config, runtime=runtime, history=scratch)
         if reply.message is not None and not last:
@@ -119,17 +119,6 @@ def calls_of(state: State) -> list[dict[str, Any]]:
     scratch = state.get("scratch") or []
     last = scratch[-1] if scratch else None
     return [dict(c) for c in last.tool_calls] if isinstance(last, AIMessage) else []
-
-
-def _given(agent: Agent, state: State) -> Any:
-    task = task_of(state)
-    if agent.input is Task:
-        return task
-    try:
-        read = json.loads(task.goal)
-    except ValueError:  # the door says what does not fit
-        return task
-    return read if isinstance(read, dict) else task
 
 
 def _results(scratch: list[AnyMessage]) -> dict[str, Any]:

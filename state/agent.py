@@ -136,6 +136,14 @@ def faults(agent: Agent) -> list[str]:
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who answers where a person fills the contract: `bind(agent, PERSON)`. Every call is a question to them."""
+
+
+PERSON = Person()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a call failed and whose it is; plain enough to stand in a channel once `asdict`ed."""

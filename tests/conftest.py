@@ -1,11 +1,17 @@
 """Every test has a home folder of its own, no key, and nothing that leaves the machine."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from runtime.persistence import Persistence, open_persistence
+
+settings.register_profile("quick", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)  # make test-all
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 ENVIRONMENT = ("OPENAI_API_KEY", "MOTET_MODEL", "MOTET_PLANNER", "MOTET_WORKER", "MOTET_JUDGE", "MOTET_BASE_URL")
 

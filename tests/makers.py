@@ -1,18 +1,22 @@
-"""One small graph of every pattern, around one agent that a check gives: what the conformance suite runs."""
+"""One small graph of every pattern, around one agent that a check gives: what the conformance suite runs.
 
-from collections.abc import Callable
+Each stands as `make` in the pattern's own test file, and is loaded when it is used, so that a pattern at
+fault fails its own checks and no others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from scripted import Scripted
 
-from graphs import concurrent, critic, orchestrator_worker, pipeline, react, research
 from graphs.bind import Bindable, bind
+from graphs.catalog import CATALOG
 from nodes.agent import Bound
 from runtime.sync import Graph
 from state.agent import Agent
-from state.concurrent import concatenate
-from state.critic import Critique
-from state.plan import Plan
+
+Maker = Callable[[Bindable], Graph]
 
 
 def scripted(name: str, says: Any, *, output: Any = None, **options: Any) -> Bound:
@@ -22,49 +26,26 @@ def scripted(name: str, says: Any, *, output: Any = None, **options: Any) -> Bou
     return bind(agent, Scripted(script=script))
 
 
-def of_react(who: Bindable) -> Graph:
-    bound = bind(who)
-    return bound.graph if isinstance(bound.graph, Graph) else react.build(bound)
+class Lazy(Mapping[str, Any]):
+    """Something of each of some patterns, loaded when it is asked for."""
+
+    def __init__(self, names: list[str], load: Callable[[str], Any]) -> None:
+        self.names, self.load = names, load
+
+    def __getitem__(self, name: str) -> Any:
+        return self.load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
-def of_pipeline(who: Bindable) -> Graph:
-    return pipeline.build(who, scripted("closer", "and so it ends"))
-
-
-def of_concurrent(who: Bindable) -> Graph:
-    return concurrent.build([who, scripted("other", "another view")], aggregate=concatenate())
-
-
-def of_orchestrator_worker(who: Bindable) -> Graph:
-    bound = bind(who)
-    steps = [
-        {"id": "one", "worker": bound.agent.name, "task": "do the first"},
-        {"id": "two", "worker": "other", "task": "do the second", "needs": ["one"]},
-    ]
-    return orchestrator_worker.build(
-        scripted("planner", [("Plan", {"steps": steps})], output=Plan),
-        [bound, scripted("other", "a second result")],
-        scripted("writer", "the whole answer"),
-    )
-
-
-def of_critic(who: Bindable) -> Graph:
-    return critic.build(who, [scripted("editor", [("Critique", {"verdict": "accept", "issues": []})], output=Critique)])
-
-
-MAKERS: dict[str, Callable[[Bindable], Graph]] = {
-    "react": of_react,
-    "pipeline": of_pipeline,
-    "concurrent": of_concurrent,
-    "orchestrator_worker": of_orchestrator_worker,
-    "critic": of_critic,
-}
-
-DEFAULTS: dict[str, Graph] = {
-    "react": react.graph,
-    "pipeline": pipeline.graph,
-    "concurrent": concurrent.graph,
-    "orchestrator_worker": orchestrator_worker.graph,
-    "critic": critic.graph,
-    "research": research.graph,
-}
+GRAPHS = {e.name: e.graph.partition(":") for e in CATALOG}
+MAKERS: Mapping[str, Maker] = Lazy(
+    [e.name for e in CATALOG if not e.application], lambda name: import_module(f"test_{name}").make
+)
+DEFAULTS: Mapping[str, Graph] = Lazy(
+    [e.name for e in CATALOG], lambda name: getattr(import_module(GRAPHS[name][0]), GRAPHS[name][2])
+)

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.types import Command
+from makers import scripted
 from pydantic import BaseModel
 from scripted import Scripted
 
 from graphs import concurrent, critic, pipeline
-from graphs.bind import bind
+from graphs.bind import Bindable, bind
 from graphs.concurrent import build
 from nodes.agent import Bound
 from runtime.persistence import Persistence
+from runtime.sync import Graph
 from runtime.travel import fork
 from state import concurrent as decide
 from state.agent import ESCALATE, Agent, Limits, Text, fallback
@@ -25,6 +27,12 @@ from state.errors import ContractError, InputError
 from state.record import Record, repeated
 from state.task import Task
 from state.tool import Arguments, Tool, ToolContext
+
+
+def make(who: Bindable) -> Graph:
+    """What the conformance suite runs."""
+    return concurrent.build([who, scripted("other", "another view")], aggregate=concatenate())
+
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

@@ -6,18 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.types import Command
+from makers import scripted
 from scripted import Scripted
 
 from graphs import critic
-from graphs.bind import bind
+from graphs.bind import Bindable, bind
 from graphs.critic import build
 from nodes.agent import Bound
 from runtime.persistence import Persistence
+from runtime.sync import Graph
 from runtime.travel import fork
 from state.agent import ABORT, Agent, Limits
 from state.critic import Critique, blocking, issues_of, verdict_of, weight
 from state.errors import ContractError
 from state.record import Record, repeated
+
+
+def make(who: Bindable) -> Graph:
+    """What the conformance suite runs."""
+    return critic.build(who, [scripted("editor", [("Critique", {"verdict": "accept", "issues": []})], output=Critique)])
+
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 ACCEPT = {"verdict": "accept", "issues": []}

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 from langgraph.types import Command
+from makers import scripted
 from scripted import Scripted
 
 from graphs import critic, orchestrator_worker, pipeline
-from graphs.bind import bind
+from graphs.bind import Bindable, bind
 from graphs.orchestrator_worker import build
 from nodes.agent import Bound
 from runtime.persistence import Persistence
+from runtime.sync import Graph
 from runtime.travel import fork
 from state.agent import ABORT, ESCALATE, Agent
 from state.critic import Critique
@@ -19,6 +21,21 @@ from state.plan import Plan
 from state.record import Record, repeated
 from state.task import Task
 from state.tool import Arguments, Tool
+
+
+def make(who: Bindable) -> Graph:
+    """What the conformance suite runs."""
+    bound = bind(who)
+    steps = [
+        {"id": "one", "worker": bound.agent.name, "task": "do the first"},
+        {"id": "two", "worker": "other", "task": "do the second", "needs": ["one"]},
+    ]
+    return orchestrator_worker.build(
+        scripted("planner", [("Plan", {"steps": steps})], output=Plan),
+        [bound, scripted("other", "a second result")],
+        scripted("writer", "the whole answer"),
+    )
+
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
+from makers import scripted
 from pydantic import BaseModel
 from scripted import Scripted
 
 from graphs import concurrent, critic, pipeline
-from graphs.bind import bind
+from graphs.bind import Bindable, bind
 from graphs.pipeline import build, stage
 from nodes.agent import Bound
 from nodes.turn import EARLIER
 from runtime.persistence import open_persistence
+from runtime.sync import Graph
 from runtime.travel import fork
 from state.agent import ABORT, ESCALATE, Agent, Limits, Text
 from state.critic import Critique
@@ -23,6 +25,11 @@ from state.errors import ContractError
 from state.pipeline import misfit
 from state.record import Record, repeated
 from state.task import Task
+
+
+def make(who: Bindable) -> Graph:
+    """What the conformance suite runs."""
+    return pipeline.build(who, scripted("closer", "and so it ends"))
 
 
 class Crash(BaseException):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from scripted import Scripted
 
 from graphs import react
-from graphs.bind import bind
+from graphs.bind import Bindable, bind
 from graphs.react import build
 from nodes.agent import Bound
 from runtime.persistence import Persistence
@@ -23,6 +23,13 @@ from state.errors import ContractError, InputError, ToolError
 from state.react import next_move, same_call
 from state.record import Record, repeated
 from state.tool import Arguments, Tool, ToolContext
+
+
+def make(who: Bindable) -> Graph:
+    """What the conformance suite runs."""
+    bound = bind(who)
+    return bound.graph if isinstance(bound.graph, Graph) else react.build(bound)
+
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

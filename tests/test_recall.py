@@ -2,8 +2,8 @@
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from makers import of_pipeline
 from scripted import Scripted
+from test_pipeline import make as of_pipeline
 
 from graphs.bind import bind
 from runtime.persistence import Persistence

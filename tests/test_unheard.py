@@ -9,8 +9,8 @@ from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
-from makers import of_react
 from scripted import Scripted
+from test_react import make as of_react
 
 from graphs.bind import bind
 from nodes.unheard import unheard
