@@ -218,6 +218,20 @@ def state(thread: Thread, at: Step = "", inside: Inside = "", db: Db = "", as_js
 
 
 @command
+def diagram(thread: Thread, at: Step = "", inside: Inside = "", db: Db = "") -> None:
+    """Print who said what to whom in a thread's turn, as a Mermaid sequence diagram."""
+    from motet.drawing import diagram as drawn
+    from motet.session import Session
+
+    async def both(session: Session) -> tuple[str, list[Any]]:
+        return (await session.look(thread)).pattern, await session.calls(thread, at, inside)
+
+    with Session(db) as session:
+        pattern, records = asyncio.run(both(session))
+        screen.write(drawn(records, pattern))
+
+
+@command
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 2024,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

@@ -101,6 +101,15 @@ def say_out(label: str, text: str) -> None:
     screen.out.print(f"  {label:<10}{text}", markup=False, soft_wrap=not screen.out.is_terminal)
 
 
+LABELS = (
+    ("use when", "use"),
+    ("not when", "avoid"),
+    ("who hears", "talk"),
+    ("waits for", "latency"),
+    ("cost", "cost"),
+)
+
+
 def pattern(described: dict[str, Any], mermaid: bool, as_json: bool) -> None:
     """One pattern."""
     if as_json:
@@ -112,9 +121,10 @@ def pattern(described: dict[str, Any], mermaid: bool, as_json: bool) -> None:
     screen.out.print(
         f"{described['name']}: {described['sentence']}\n\n{described['figure']}\n", markup=False, soft_wrap=True
     )
-    for label, key in (("use when", "use"), ("not when", "avoid"), ("cost", "cost")):
+    for label, key in LABELS:
         if described[key]:
             say_out(label, described[key])
+    say_out("calls", f"{described['calls']} model calls, with the agents and options that it runs with by default")
     if described["options"]:
         screen.out.print()
         rows = [(o["name"], "" if o["default"] is None else o["default"], o["type"]) for o in described["options"]]

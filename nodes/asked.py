@@ -12,6 +12,7 @@ from nodes.prompt import whole
 from runtime.run import Place, Run
 from state.agent import Agent, Failure, Reply, Text
 from state.errors import BudgetError, OutputError
+from state.plain import unsavable
 from state.turn import explain
 
 
@@ -82,7 +83,9 @@ def checked(agent: Agent, raw: Any) -> dict[str, Any]:
         output = agent.output.model_validate(raw).model_dump(mode="json")
     except ValidationError as error:
         raise OutputError(f"{agent.name} returned no {agent.output.__name__}: {explain(error)}") from error
-    return whole(output)
+    if fault := unsavable(output := whole(output)):
+        raise OutputError(f"{agent.name} returned what cannot be saved: {fault}")
+    return output
 
 
 def violated(asked: Asked, output: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from state.agent import Agent, Text
 from state.errors import OutputError
+from state.plain import unsavable
 from state.task import Task
 from state.tool import Tool
 from state.turn import explain
@@ -73,15 +74,20 @@ def read_answer(agent: Agent, message: AIMessage) -> dict[str, Any]:
     else:
         raw = _arguments(agent.output.__name__, message)
     try:
-        return agent.output.model_validate(raw).model_dump(mode="json")
+        output = agent.output.model_validate(raw).model_dump(mode="json")
     except ValidationError as error:
         raise OutputError(explain(error)) from error
+    if fault := unsavable(output):
+        raise OutputError(fault)
+    return output
 
 
 def unreadable(message: AIMessage) -> str:
-    """What is wrong with calls whose arguments are no JSON; empty when all can be read."""
+    """What is wrong with calls whose arguments are no JSON, or cannot be saved; empty when all can be read."""
     broken = [(c.get("name"), c.get("error") or c.get("args")) for c in message.invalid_tool_calls]
-    return "; ".join(f"the arguments of {name} are not valid JSON: {fault}" for name, fault in broken)
+    faults = [f"the arguments of {name} are not valid JSON: {fault}" for name, fault in broken]
+    faults += [f"the arguments of {c['name']}: {fault}" for c in message.tool_calls if (fault := unsavable(c["args"]))]
+    return "; ".join(faults)
 
 
 def whole(data: dict[str, Any]) -> dict[str, Any]:

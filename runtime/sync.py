@@ -16,9 +16,12 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_TASK_ID  # by which the engine itself knows a nested run
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 
 from runtime.tracing import veiled
 from runtime.veil import HERE, VEILED, key
+from state.errors import InputError
+from state.plain import unsavable
 
 T = TypeVar("T")
 
@@ -67,9 +70,14 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
 class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     """A compiled graph whose sync methods run its async ones, and whose traces keep what is sensitive to themselves."""
 
-    def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first."""
-        parts = super().astream(*args, **kwargs)
+    def astream(self, input: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first.
+
+        Raises InputError for what no database can hold, before anything is saved.
+        """
+        if fault := unsavable(input.resume if isinstance(input, Command) else input):
+            raise InputError(f"the input cannot be saved: {fault}")
+        parts = super().astream(input, *args, **kwargs)
         return _keyed(parts) if self.veiled else parts
 
     @property

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from state.plain import unsavable
+
 RequestKind = Literal["approval", "review", "escalation", "input"]
 DecisionType = Literal["approve", "edit", "reject", "respond"]
 
@@ -67,6 +69,8 @@ def mismatch(request: Request, answer: Decisions) -> str:
     for config, decision in zip(request.review_configs, answer.decisions, strict=True):
         if decision.type not in config.allowed_decisions:
             return f"{config.action_name} takes {' or '.join(config.allowed_decisions)}, not {decision.type}"
+        if fault := unsavable(decision.args):
+            return f"{config.action_name}: {fault}"
         if decision.type == "edit" and decision.args is None:
             return f"{config.action_name}: an edit needs args"
         if decision.type == "respond" and not decision.message.strip():

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from state.agent import Outcome, Reply
 from state.errors import InputError
+from state.plain import unsavable
 from state.task import Task
 from state.transcript import Transcript
 
@@ -71,10 +72,12 @@ def settle(state: Turn) -> Task:
         raise InputError(f"`task` is not a Task: {explain(error)}") from error
     if not task.goal.strip():
         raise InputError("the task's goal is empty: say what is to be done")
+    if fault := unsavable(task.model_dump()):
+        raise InputError(f"`task` cannot be saved: {fault}")
     try:
         task.model_dump_json()
     except ValueError as error:
-        raise InputError(f"`task` cannot be saved: {error}; give valid Unicode text and plain data") from error
+        raise InputError(f"`task` cannot be saved: {error}; give plain data") from error
     if len(task.goal) > LONGEST:
         raise InputError(
             f"the task has {len(task.goal):,} characters; at most {LONGEST:,} are taken: "

@@ -37,16 +37,18 @@ def test_each_entry_names_a_graph_and_a_stem_in_every_room(entry: object) -> Non
     assert (ROOT / "tests" / f"test_{entry.name}.py").exists()  # type: ignore[attr-defined]
 
 
-def table() -> str:
-    rows = [f"| `{e.name}` | {e.sentence} | {e.use} | {e.avoid} | {e.cost} |" for e in CATALOG]
-    head = "| pattern | what it does | use it when | not when | cost in model calls |\n|---|---|---|---|---|\n"
-    return head + "\n".join(rows)
+def tables() -> str:
+    choice = ["| pattern | what it does | use it when | not when |", "|---|---|---|---|"]
+    choice += [f"| `{e.name}` | {e.sentence} | {e.use} | {e.avoid} |" for e in CATALOG]
+    price = ["| pattern | who hears whom | cost in model calls | it waits for |", "|---|---|---|---|"]
+    price += [f"| `{e.name}` | {e.talk} | {e.cost} | {e.latency} |" for e in CATALOG]
+    return "\n".join([*choice, "", *price])
 
 
 def test_the_readme_shows_the_catalogue() -> None:
     shown = re.search(r"<!-- catalogue -->\n(.*?)\n?<!-- /catalogue -->", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown is not None
-    assert shown.group(1).strip() == table()
+    assert shown.group(1).strip() == tables()
 
 
 def snippets() -> list[str]:
