@@ -24,6 +24,7 @@ from graphs.bind import bind
 from graphs.catalog import CATALOG
 from nodes.agent import Bound
 from runtime.book import Book
+from runtime.cost import calls_of
 from runtime.persistence import Persistence
 from runtime.sync import wait
 from runtime.travel import at, fork
@@ -92,6 +93,24 @@ async def test_a_task_alone_is_enough(name: str) -> None:
     assert found["messages"][0].text == "what is it?"
     assert found["messages"][-1].type == "ai"
     assert found["messages"][-1].name
+
+
+@patterns
+async def test_what_it_costs_lies_between_what_was_said_before(name: str) -> None:
+    graph = MAKERS[name](scripted("worker", "the answer"))
+    bounds, found = calls_of(graph), await graph.ainvoke({"task": "what is it?"})
+    made = found["usage"]["total"]["calls"]
+    assert bounds.least <= made
+    assert bounds.most is None or made <= bounds.most
+
+
+@everything
+async def test_the_default_agents_cost_what_was_said_before(name: str, memory: Persistence) -> None:
+    bounds = calls_of(DEFAULTS[name])
+    found = await memory.bind(DEFAULTS[name]).ainvoke({"task": "What is the sum of 17 and 25?"}, at("t"))
+    made = found["usage"]["total"]["calls"] if "usage" in found else 0
+    assert bounds.most is None or made <= bounds.most
+    assert found["outcome"] != "completed" or bounds.least <= made
 
 
 @patterns
