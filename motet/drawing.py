@@ -59,7 +59,7 @@ def options(build: Any) -> list[dict[str, Any]]:
 
 
 def _default(value: Any) -> str:
-    named = getattr(value, "name", None)
+    named = getattr(value, "name", getattr(value, "__name__", None))
     return named if isinstance(named, str) else repr(value)
 
 

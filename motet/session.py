@@ -25,12 +25,12 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
 from motet import nested, shelf
-from motet.alone import alone, busy
 from motet.ended import Ended, ended_of, questions_of
 from motet.load import load
 from motet.options import answers, named, options_of
 from motet.register import About, Register, step_of
 from runtime.book import Book
+from runtime.lease import alone
 from runtime.persistence import Persistence, open_persistence
 from runtime.sync import Graph
 from runtime.travel import at, fork
@@ -77,7 +77,7 @@ class Session:
         given: Any = task if isinstance(task, str) else dict(task)
         goal = settle({"task": given}).goal
         thread = named(thread or f"{name.split(':')[-1]}-{uuid.uuid4().hex[:8]}")
-        with alone(self.home.url, thread):
+        async with alone(self.home.saver, thread):
             known = await self.register.find(thread)
             if known and known.name != name:
                 raise ThreadError(f"thread {thread!r} belongs to {known.name}, not to {name}; take another name")
@@ -116,7 +116,7 @@ class Session:
         that is unknown, or that its graph has grown away from, and InputError for an answer that does
         not fit: nothing is resumed then.
         """
-        with alone(self.home.url, thread):
+        async with alone(self.home.saver, thread):
             about, graph = await self._known(thread)
             options = options_of({**about.context, **(context or {})})
             head = await self._head(graph, thread)
@@ -139,7 +139,7 @@ class Session:
         may be a string. Raises ThreadError for an unknown step, and InputError for a channel that the
         graph does not have. Returns the branch's name.
         """
-        with alone(self.home.url, thread):
+        async with alone(self.home.saver, thread):
             _, graph = await self._known(thread)
             found, changes = await self.state(thread, step, inside), dict(values or {})
             channels = nested.channels(nested.graph_at(graph, thread, inside))
@@ -208,7 +208,7 @@ class Session:
         ]
 
     async def _standing(self, thread: str, about: About) -> str:
-        if busy(self.home.url, thread):
+        if self.home.saver.held(thread):
             return "running"
         try:
             return about.outcome(await self._head(load(about.name), thread))

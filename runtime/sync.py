@@ -9,7 +9,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from langgraph._internal._constants import CONFIG_KEY_TASK_ID  # by which the en
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from runtime.lease import Holding, is_mine
 from runtime.tracing import veiled
 from runtime.veil import HERE, VEILED, key
 from state.errors import InputError
@@ -73,12 +74,18 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     def astream(self, input: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first.
 
-        Raises InputError for what no database can hold, before anything is saved.
+        Raises InputError for what no database can hold, before anything is saved, and, once it is iterated,
+        ThreadError while somebody else is at work on the thread.
         """
         if fault := unsavable(input.resume if isinstance(input, Command) else input):
             raise InputError(f"the input cannot be saved: {fault}")
         parts = super().astream(input, *args, **kwargs)
-        return _keyed(parts) if self.veiled else parts
+        if self.veiled:
+            parts = _keyed(parts)
+        thread = _thread(args[0] if args else kwargs.get("config"))
+        if thread and isinstance(self.checkpointer, Holding) and not is_mine(thread):
+            return _alone(parts, self.checkpointer.hold(thread))
+        return parts
 
     @property
     def veiled(self) -> bool:
@@ -137,6 +144,16 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     def update_state(self, *args: Any, **kwargs: Any) -> Any:
         """See `aupdate_state`."""
         return wait(self.aupdate_state(*args, **kwargs))
+
+
+def _thread(config: RunnableConfig | None) -> str:
+    return str(((config or {}).get("configurable") or {}).get("thread_id") or "")
+
+
+async def _alone(parts: AsyncIterator[Any], hold: AbstractAsyncContextManager[None]) -> AsyncIterator[Any]:
+    async with hold, aclosing(parts) as open_:  # type: ignore[type-var]  # the engine's is a generator
+        async for part in open_:
+            yield part
 
 
 async def _keyed(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:

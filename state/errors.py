@@ -36,6 +36,10 @@ class StorageError(MotetError):
     """Raised when a database cannot be opened, read or written."""
 
 
+class IntegrityError(StorageError):
+    """Raised when what is saved of a thread was changed, moved or taken away by somebody else."""
+
+
 class DocumentError(MotetError):
     """Raised when a folder of documents cannot be used: missing, empty, unreadable."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from langgraph.store.base import PutOp
 
-from runtime.persistence import MOMENT, Persistence, Store, open_persistence
+from runtime.persistence import Persistence, open_persistence
+from runtime.store import MOMENT, Store
 from state.errors import StorageError
 
 NAMES = ("notes",)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from langgraph.runtime import RunControl
 from langgraph.store.memory import InMemoryStore
+from runtime.lease import alone
 from scripted import Scripted
 from slice_app import SEND
 
 from graphs import orchestrator_worker
 from graphs.bind import bind
 from motet import session as session_module
-from motet.alone import alone, busy
 from motet.session import Session
 from state.agent import Agent
 from state.errors import DocumentError, InputError, StorageError, ThreadError
@@ -263,11 +263,11 @@ async def test_a_turn_that_died_before_its_first_step_begins_when_it_is_resumed(
 
 async def test_one_of_two_who_work_on_a_thread_wins_and_the_other_is_told(session: Session) -> None:
     await session.run(SLICE, "go", thread="t")
-    with alone(session.home.url, "t"):
+    async with alone(session.home.saver, "t"):
         assert (await session.threads())[0]["outcome"] == "running"
         with pytest.raises(ThreadError, match="'t' is at work elsewhere"):
             await session.resume("t", APPROVE)
-    assert not busy(session.home.url, "t")
+    assert not session.home.saver.held("t")
     both = await asyncio.gather(session.resume("t", APPROVE), session.resume("t", APPROVE), return_exceptions=True)
     assert sorted(type(b).__name__ for b in both) == ["Ended", "ThreadError"]
 

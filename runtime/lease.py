@@ -1,0 +1,111 @@
+"""Who holds a thread: one writer at a time, in whatever process.
+
+A lease has an epoch, which rises whenever the thread changes hands, and lapses unless it is renewed. Who
+was stopped past its lease finds another epoch at its next write, and is refused (fencing: Kleppmann, 2016).
+"""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from state.errors import ThreadError
+
+SECONDS = 30.0  # that a lease lasts without being renewed; a holder who is known to be dead loses it at once
+
+
+class Lease(NamedTuple):
+    """`expires` is in seconds since the epoch; nobody holds it where there is no holder."""
+
+    epoch: int
+    holder: str
+    expires: float
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds it who is, for all that can be known, still there."""
+        return bool(self.holder) and self.expires > time.time() and not _dead(self.holder)
+
+
+FREE = Lease(0, "", 0.0)
+_HOST = f"{socket.gethostname()}:{uuid.getnode():x}"
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A saver of which a thread can be held."""
+
+    def hold(self, thread: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one at work on a thread. Raises ThreadError while somebody else is."""
+
+    def held(self, thread: str) -> bool:
+        """Whether somebody works on a thread right now."""
+
+
+_mine: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
+
+
+@asynccontextmanager
+async def alone(saver: Holding, thread: str) -> AsyncIterator[None]:
+    """Hold a thread over several runs and reads: the runs inside need not hold it themselves."""
+    async with saver.hold(thread):
+        token = _mine.set(_mine.get() | {thread})
+        try:
+            yield
+        finally:
+            _mine.reset(token)
+
+
+def is_mine(thread: str) -> bool:
+    """Whether the caller holds a thread already."""
+    return thread in _mine.get()
+
+
+def holder() -> str:
+    """A name for one holder in this process."""
+    return f"{_HOST}|{os.getpid()}|{uuid.uuid4().hex[:12]}"
+
+
+def taken(lease: Lease, by: str, thread: str, seconds: float) -> Lease:
+    """The lease of somebody new. Raises ThreadError where another holds it."""
+    if lease.held and lease.holder != by:
+        raise busy(thread)
+    return Lease(lease.epoch + 1, by, time.time() + seconds)
+
+
+def renewed(lease: Lease, mine: Lease, thread: str, seconds: float) -> Lease:
+    """My lease for some more time. Raises ThreadError when the thread has changed hands since."""
+    if (lease.epoch, lease.holder) != (mine.epoch, mine.holder):
+        raise overtaken(thread)
+    return mine._replace(expires=time.time() + seconds)
+
+
+def busy(thread: str) -> ThreadError:
+    """What is said to whoever comes second."""
+    return ThreadError(f"thread {thread!r} is at work elsewhere: wait until that run ends, or stop it first")
+
+
+def overtaken(thread: str) -> ThreadError:
+    """What is said to whoever was stopped for too long."""
+    return ThreadError(
+        f"thread {thread!r} was taken over by another run while this one was stopped: nothing more of this one is "
+        "saved. Look at the thread before you go on with it"
+    )
+
+
+def _dead(name: str) -> bool:
+    """Whether a holder on this machine is known to be gone."""
+    host, pid, _ = name.split("|")
+    if host != _HOST:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
