@@ -1,8 +1,9 @@
 """What the book holds, and the views folded from it.
 
 One record stands for one thing that was done: a request to a model, a call of a function or of a
-nested graph, a tool run, a question to a person. It is written when it starts and again when it
-ends, under one id, so that what was paid for and lost (a killed process) is still there.
+nested graph, a tool run, a question to a person, a message from one agent to another. It is written
+when it starts and again when it ends, under one id, so that what was paid for and lost (a killed
+process) is still there.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing_extensions import TypedDict
 from state.budget import Amount
 from state.usage import Usage, total
 
-Kind = Literal["model", "function", "graph", "tool", "human", "note"]
+Kind = Literal["model", "function", "graph", "tool", "human", "note", "message"]
 
 
 class Record(TypedDict):
@@ -23,7 +24,8 @@ class Record(TypedDict):
 
     `outcome` is empty while it runs; a record that stays so belongs to a process that died.
     `tokens_in`, `tokens_out` and `cost_microusd` hold the reservation until they are known. `hidden`
-    has keyed hashes of what a sensitive agent, or a run with one, does not show.
+    has keyed hashes of what a sensitive agent, or a run with one, does not show. Of a message, `agent` is
+    the sender, `to` the recipient, `says` the envelope's kind, `causation` the id of the message before it.
     """
 
     v: int
@@ -54,6 +56,9 @@ class Record(TypedDict):
     sensitive: NotRequired[bool]
     hidden: NotRequired[dict[str, str]]
     by: NotRequired[str]
+    to: NotRequired[str]
+    says: NotRequired[str]
+    causation: NotRequired[str]
 
 
 def digest(value: Any) -> str:
