@@ -42,7 +42,7 @@ def bind(who: Bindable, by: By = None) -> Bound:
         )
     if who.tools and isinstance(by, BaseChatModel | None):
         # the policy is followed once, by the door around the loop
-        by = react.build(Bound(replace(who, on_failure=ABORT), by))
+        return Bound(who, react.build(Bound(replace(who, on_failure=ABORT), by)), _fallbacks(who), by)
     return Bound(who, by, _fallbacks(who))
 
 

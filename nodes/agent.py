@@ -30,6 +30,7 @@ from runtime.models import name_of
 from runtime.run import place_of, run_of, task_id
 from runtime.veil import key
 from state.agent import Agent, Failure, Person, Reply
+from state.budget import Limit
 from state.cost import NONE, Calls, total
 from state.errors import BudgetError, StorageError
 from state.record import Kind, digest
@@ -42,11 +43,20 @@ By = BaseChatModel | Pregel[Any, Any, Any, Any] | Function | Person | None
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A contract and who answers under it; `by` is None where the model of the agent's tier does."""
+    """A contract and who answers under it; `by` is None where the model of the agent's tier does.
+
+    `model` is the chat model in the loop of an agent with tools, unless it is that of its tier.
+    """
 
     agent: Agent
     by: By = None
     fallbacks: tuple["Bound", ...] = ()
+    model: BaseChatModel | None = None
+
+    @property
+    def bare(self) -> "Bound":
+        """The agent without the loop of its tools: for a pattern that takes its steps itself."""
+        return Bound(self.agent, self.model, self.fallbacks) if self.agent.tools and self.graph else self
 
     @property
     def graph(self) -> Pregel[Any, Any, Any, Any] | None:
@@ -81,13 +91,15 @@ async def call(
     config: RunnableConfig,
     runtime: Runtime[Any],
     history: Sequence[AnyMessage] | None = None,
+    budget: Limit | None = None,
 ) -> Reply:
     """Call an agent under its contract.
 
     `visit` names this call within its graph ("<role>/<round>/<item>"), computed from state alone.
     Where the agent has an input of its own and is handed a Task, that input may stand as JSON in the goal.
     `history`, from a tool loop only, is what was said after the opening: the agent's tools are then
-    offered, and the reply may hold tool calls instead of an output.
+    offered, and the reply may hold tool calls instead of an output. `budget` bounds what this call may use,
+    with all that is below it.
 
     A failure is returned, never raised. What raises: interrupts, drains, and programming errors.
     """
@@ -99,6 +111,8 @@ async def call(
         return failed(agent, fault)
     place = place_of(config)
     run = await run_of(place, runtime)
+    if budget is not None:
+        run.limit_call(place, visit, budget)
     if agent.sensitive:
         await asyncio.to_thread(key)  # read once, and not from the loop
     asked = Asked(
@@ -202,7 +216,12 @@ async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: Runna
     if policy.action == "fallback":
         for other in bound.fallbacks:
             instead = await call(
-                other, asked.given, visit=f"{asked.visit}~{other.agent.name}", config=config, runtime=asked.runtime
+                other,
+                asked.given,
+                visit=f"{asked.visit}~{other.agent.name}",
+                config=config,
+                runtime=asked.runtime,
+                budget=asked.run.ledger.left(asked.place.below(asked.visit).path),
             )
             if instead.outcome == "out_of_budget":
                 return instead

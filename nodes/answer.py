@@ -19,7 +19,7 @@ from runtime.run import told
 from state.agent import Agent, Failure, Reply, Text
 from state.budget import Limit
 from state.errors import OutputError
-from state.record import spent, usage_by_agent
+from state.record import usage_by_agent
 from state.task import Task
 from state.usage import total
 
@@ -84,8 +84,7 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
     config = told(place)
     config["recursion_limit"] = int((graph.config or {}).get("recursion_limit", 1000))
     if agent.limits.tokens_per_run is not None:
-        limit = Limit(tokens=agent.limits.tokens_per_run)
-        asked.run.ledger.limit(place.path, limit, spent(book.under(place.path)))
+        asked.run.limit_call(asked.place, asked.visit, Limit(tokens=agent.limits.tokens_per_run))
     open_ = [r for r in book.of(asked.place.path, asked.visit, "graph") if not r["outcome"] and r["task"] == asked.task]
     record = open_[-1] if open_ else await book.start("graph", **asked.about())
     try:

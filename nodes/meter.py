@@ -45,7 +45,7 @@ class Meter(BaseCallbackHandler):
         name = str((metadata or {}).get("ls_model_name") or "unknown")
         price = price_of(name) or Price()
         tokens = sum(len(m.text) // 4 + MESSAGE_TOKENS for batch in messages for m in batch)
-        ledger, scopes = self.asked.run.ledger, ("", self.place.path)
+        ledger, scopes = self.asked.run.ledger, ("", *self.place.above)
         hold = ledger.take(Amount(1, tokens, price.of(tokens, 0)), scopes)
         record = self.asked.run.book.note(
             "model",

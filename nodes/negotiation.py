@@ -182,7 +182,8 @@ def write(bound: Bound) -> Node:
         if not reply.ok:
             return concluded(reply, best=best) | {"outcome": weaker(reply.outcome)}
         reason = "; ".join(filter(None, [faults, reply.reason if reply.outcome != "completed" else ""]))
-        return concluded(reply) | {"outcome": "degraded" if reason else "completed", "reason": reason}
+        outcome = "degraded" if faults and reply.outcome == "completed" else reply.outcome
+        return concluded(reply) | {"outcome": outcome, "reason": reason}
 
     return as_node(bound, read=read, write=write, visit=lambda state: "write/0")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
@@ -52,12 +53,19 @@ def tool_specs(agent: Agent, *, with_tools: bool) -> list[dict[str, Any]]:
     """The functions a model may call, in the form every chat model binds."""
     specs = [spec_of(tool) for tool in agent.tools] if with_tools else []
     if answers_by_tool(agent):
-        specs.append(convert_to_openai_tool(agent.output))
+        specs.append(form_of(agent.output))
     return specs
 
 
+@lru_cache(maxsize=256)
+def form_of(output: type[BaseModel]) -> dict[str, Any]:
+    """An output as an OpenAI function, made once: its schema costs more than all else in a call. Never change it."""
+    return convert_to_openai_tool(output)
+
+
+@lru_cache(maxsize=256)
 def spec_of(tool: Tool) -> dict[str, Any]:
-    """A tool as an OpenAI function."""
+    """A tool as an OpenAI function, likewise."""
     schema = tool.args.model_json_schema()
     schema.pop("title", None)
     return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}

@@ -38,7 +38,7 @@ class Request:
         self.name = name_of(agent.tier, context) if llm is None else called(llm)
         self.own, self.price = llm, Price()
         self.llm: BaseChatModel
-        self.scopes = ("", f"agent:{agent.name}", *_above(asked.place.path))
+        self.scopes = ("", f"agent:{agent.name}", *asked.place.above, asked.place.below(asked.visit).path)
         if agent.limits.tokens_per_run is not None:
             asked.run.limit_agent(agent.name, agent.limits.tokens_per_run)
         self.record: Record | None = None
@@ -248,9 +248,3 @@ def called(llm: BaseChatModel) -> str:
     """The name of a chat model that somebody brought."""
     known = vars(llm)  # a pydantic model searches long for what it does not have
     return str(known.get("model_name") or known.get("model") or getattr(type(llm), "model_name", None) or llm._llm_type)
-
-
-def _above(path: str) -> tuple[str, ...]:
-    """Every place above, from the outermost on: a limit may stand on each."""
-    parts = path.split("/") if path else []
-    return tuple("/".join(parts[: n + 1]) for n in range(len(parts)))

@@ -16,7 +16,7 @@ from langgraph.types import Overwrite
 from runtime.run import context_of, place_of, run_of
 from state.errors import InputError
 from state.record import digest, timeline, usage_by_agent
-from state.turn import KEPT, Turn, last_words, settle
+from state.turn import KEPT, LASTING, Turn, last_words, settle
 from state.usage import total
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
@@ -28,9 +28,9 @@ EARLIER = "the conversation so far"  # under this name the roles that see the wh
 def begin(schema: type) -> Node:
     """The node that takes the task, refuses an empty input, and clears what the turn before left.
 
-    `schema` is the pattern's state: all its own channels start empty. A folder of documents that is
-    named must be there. Messages older than the newest `KEPT` go to the archive in the store, so that a
-    thread's turns do not grow slower.
+    `schema` is the pattern's state: all its own channels start empty, but for those marked LASTING. A
+    folder of documents that is named must be there. Messages older than the newest `KEPT` go to the
+    archive in the store, so that a thread's turns do not grow slower.
     """
     empty = {name: value for name, value in _empties(schema).items() if name not in get_type_hints(Turn)}
 
@@ -109,8 +109,9 @@ def _text(answer: dict[str, Any]) -> str:
 
 
 def _empties(schema: type) -> dict[str, Any]:
-    """What each channel of a state holds when nothing was written to it yet."""
-    return {name: _empty(hint) for name, hint in get_type_hints(schema, include_extras=True).items()}
+    """What each channel of a state holds when nothing was written to it yet; those that last are left out."""
+    hints = get_type_hints(schema, include_extras=True).items()
+    return {name: _empty(hint) for name, hint in hints if LASTING not in getattr(hint, "__metadata__", ())}
 
 
 def _empty(hint: Any) -> Any:

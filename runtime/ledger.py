@@ -8,7 +8,7 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
-from state.budget import Amount, Limit, over
+from state.budget import Amount, Limit, over, tighter
 from state.errors import BudgetError
 
 
@@ -41,8 +41,9 @@ class Ledger:
         self._lock = threading.Lock()
 
     def limit(self, scope: str, limit: Limit, spent: Amount | None = None) -> None:
-        """Put a limit on a scope; the first call decides."""
-        self.scopes.setdefault(scope, Scope(limit, spent or Amount()))
+        """Put a limit on a scope; of several the tightest holds."""
+        found = self.scopes.setdefault(scope, Scope(limit, spent or Amount()))
+        found.limit = tighter(found.limit, limit)
 
     async def reserve(self, want: Amount, scopes: tuple[str, ...] = ("",)) -> Hold:
         """Hold an amount. While calls in flight may give something back, wait for them.

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from runtime.book import Book
 from runtime.ledger import Ledger
 from runtime.veil import HERE, VEILED
-from state.budget import Limit
+from state.budget import Limit, tighter
 from state.context import Context
 from state.errors import InputError
 from state.record import spent
@@ -43,6 +44,12 @@ class Place:
     def below(self, visit: str) -> "Place":
         """The place of a graph that this visit calls."""
         return replace(self, path=f"{self.path}/{visit}" if self.path else visit)
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """Every path from the outermost to this one: a limit may stand on each."""
+        parts = self.path.split("/") if self.path else []
+        return tuple("/".join(parts[: n + 1]) for n in range(len(parts)))
 
 
 _inside: ContextVar["Room | None"] = ContextVar("room", default=None)
@@ -96,6 +103,17 @@ class Run:
         if scope not in self.ledger.scopes:
             before = spent(r for r in self.book.records() if r["agent"] == name)
             self.ledger.limit(scope, Limit(tokens=tokens), before)
+
+    def limit_call(self, place: Place, visit: str, limit: Limit) -> None:
+        """Bound what one call may use, with all that is below it, counting what the book already has of it."""
+        scope = place.below(visit).path
+        if limit.binds:
+            before = [*self.book.of(place.path, visit, "model"), *self.book.under(scope)]
+            self.ledger.limit(scope, limit, spent(before))
+
+    def left(self, place: Place) -> Limit:
+        """What the limits on a place, and above it, leave with nothing in flight; None where nothing binds."""
+        return reduce(tighter, map(self.ledger.left, ("", *place.above)))
 
     def warning(self) -> str | None:
         """A word, once, when four fifths of a limit are used."""

@@ -33,6 +33,15 @@ class Limit:
         return self.calls is not None or self.tokens is not None or self.microusd is not None
 
 
+def tighter(one: Limit, other: Limit) -> Limit:
+    """The lower of two limits, each for itself."""
+
+    def lower(a: int | None, b: int | None) -> int | None:
+        return b if a is None else a if b is None else min(a, b)
+
+    return Limit(lower(one.calls, other.calls), lower(one.tokens, other.tokens), lower(one.microusd, other.microusd))
+
+
 def over(limit: Limit, used: Amount) -> str:
     """Names the first limit that `used` passes, with both figures; empty when all hold."""
     for name in ("calls", "tokens", "microusd"):

@@ -20,6 +20,7 @@ from state.transcript import Transcript
 KEPT = 50  # messages a thread carries on; once it has twice as many, the older ones go to the archive
 UNBOUND = 1_000_000
 LONGEST = 200_000  # characters of one task
+LASTING = "lasting"  # on a channel's annotation, Annotated[T, LASTING]: the next turn goes on with what it holds
 
 
 class Given(TypedDict, total=False):
