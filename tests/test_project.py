@@ -72,13 +72,26 @@ def test_every_link_of_the_readme_and_the_docs_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_promise_of_a_pattern_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "patterns.md").read_text()
+    sections = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
+    assert {e.name for e in CATALOG if not e.application} <= sections
+    named = re.findall(r"`(test_\w+)::(\w+)`", page)
+    assert len(named) > 300
+    lines = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    assert all("`test_" in line for line in lines)
+    source = {file: (ROOT / "tests" / f"{file}.py").read_text() for file, _ in named}
+    missing = [(f, n) for f, n in named if not re.search(rf"(def|class) {n}\b|^{n} = ", source[f], re.MULTILINE)]
+    assert missing == []
+
+
 def test_every_command_of_the_readme_exists() -> None:
     from motet.cli import app
 
     commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
     named = set(re.findall(r"^motet (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert named <= commands
-    targets = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert all(re.search(rf"^{t}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for t in targets)
 
 
