@@ -8,7 +8,7 @@ from state.agent import Reply
 from state.arbitration import Rule, Ruling, State, decide, foremost, given, heard, record, results_of, tie
 from state.concurrent import Key, faults, in_order, outcome_of
 from state.task import Task
-from state.turn import ended, task_of, weaker
+from state.turn import ended, reasons, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -47,7 +47,7 @@ def weigh(rules: Sequence[Rule], key: Key, *, arbiter: bool) -> Node:
         best, end = foremost(found.standing), outcome_of(results, 1) if results else "completed"
         if found.tied and arbiter and end != "out_of_budget":
             return {}
-        reason = "; ".join(p for p in (tie(found.standing) if found.tied else "", faults(results)) if p)
+        reason = reasons(tie(found.standing) if found.tied else "", faults(results))
         if found.tied and end == "completed":
             end = "degraded"
         ruling = record(_all(state), found, best["output"], key=key)
@@ -80,11 +80,11 @@ def arbitrate(bound: Bound, rules: Sequence[Rule], key: Key) -> Node:
         if answer is None:  # nobody decided: the best of the sides, and it says so
             ruling = record(_all(state), found, best["output"], key=key)
             end = weaker(reply.outcome) if not flaw else "degraded"
-            reason = "; ".join(p for p in (tie(found.standing), flaw or reply.reason, faults(results)) if p)
+            reason = reasons(tie(found.standing), flaw or reply.reason, faults(results))
             return {"ruling": ruling, **ended(end, reason, answer=best["output"], author=best["agent"])}
         end = outcome_of(results, 1) if results else "completed"
         end = end if reply.outcome == "completed" else reply.outcome
-        reason = "; ".join(p for p in (reply.reason, faults(results)) if p)
+        reason = reasons(reply.reason, faults(results))
         ruling = record(_all(state), found, answer, by=name, reason=said, key=key)
         return {"ruling": ruling, **ended(end, reason, answer=answer, author=author)}
 

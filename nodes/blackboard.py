@@ -17,7 +17,7 @@ from state.board import Board, Contribution, Seat, may_write
 from state.contest import contest
 from state.round import refer, settle
 from state.task import Task
-from state.turn import ended, steps_left, task_of, weaker
+from state.turn import ended, reasons, steps_left, task_of, weaker
 from state.versioned import Write, compare_and_set
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
@@ -164,7 +164,7 @@ def synthesize(bound: Bound) -> Node:
 
     def write(state: State, reply: Reply) -> dict[str, Any]:
         over = state["over"] or {}
-        reason = "; ".join(part for part in (over["reason"], reply.reason) if part)
+        reason = reasons(over["reason"], reply.reason)
         if reply.output is None:
             return _ended(state, weaker(reply.outcome), reason, None)
         end = over["outcome"] if reply.outcome == "completed" else reply.outcome
@@ -189,4 +189,4 @@ def _ended(state: State, outcome: Any, reason: str, entry: str | None) -> dict[s
     answer, author, missing = settled_answer(state, entry)
     if missing and outcome == "completed":
         outcome = "degraded"
-    return ended(outcome, "; ".join(p for p in (missing, reason) if p), answer=answer, author=author)
+    return ended(outcome, reasons(missing, reason), answer=answer, author=author)

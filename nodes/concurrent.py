@@ -13,6 +13,7 @@ from langgraph.types import Send
 from nodes.agent import Bound, as_node, call
 from runtime.run import Run, place_of, run_of
 from state.agent import Outcome, Reply
+from state.blame import says
 from state.concurrent import (
     Aggregator,
     Choice,
@@ -30,7 +31,7 @@ from state.concurrent import (
 )
 from state.errors import InputError
 from state.task import Task
-from state.turn import ended, task_of, weaker
+from state.turn import ended, reasons, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -209,7 +210,7 @@ def _known(state: State) -> dict[str, Any]:
 
 def _result(part: dict[str, Any], outcome: Outcome, reason: str, reply: Reply | None = None) -> dict[str, Any]:
     who = part["agent"]
-    if (reason or outcome != "completed") and not reason.startswith((f"{who}:", f"{who} (")):
+    if (reason or outcome != "completed") and not says(who, reason):
         reason = f"{who}: {reason or outcome}"
     return {
         "at": part["at"],
@@ -232,7 +233,7 @@ def _conclusion(state: State, least: int, settled: Settled, reply: Reply | None 
     """The update that ends the turn: the answer, and all that it has to do without."""
     end = outcome_of(state["results"], least)
     said = [settled.flaw, reply.reason if reply else "", faults(state["results"])]
-    reason = "; ".join(part for part in said if part)
+    reason = reasons(*said)
     if settled.answer is None:
         return ended("failed", reason, author=settled.by)
     if reply is not None and end != "out_of_budget" and reply.outcome != "completed":

@@ -29,7 +29,7 @@ from state.consensus import (
 )
 from state.decision import ActionRequest, Decisions, Request, ReviewConfig
 from state.task import Task
-from state.turn import ended, steps_left, task_of
+from state.turn import ended, reasons, steps_left, task_of
 from state.voting import Rule
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
@@ -132,7 +132,7 @@ def tally(vote: Election) -> Node:
             return kept | ended("degraded" if faults else "completed", faults, answer=answer, author=author)
         if at < vote.max_rounds and steps_left(state) > STEPS_PER_ROUND + LAST_STEPS:
             return kept
-        why = "; ".join(filter(None, [f"no decision after {at} round(s): {found.why}", faults]))
+        why = reasons(f"no decision after {at} round(s): {found.why}", faults)
         return kept | ended("degraded", why, answer=_undecided(vote, count, at))
 
     return tally

@@ -13,7 +13,7 @@ from state.agent import Reply
 from state.critic import State, blocking, issues_of, listed, unheard, verdict_of, weight
 from state.decision import ActionRequest, Request, ReviewConfig
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of, weaker
+from state.turn import concluded, ended, reasons, steps_left, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -65,13 +65,13 @@ def weigh(max_rounds: int) -> Node:
         best, left = (draft, issues) if better else (state["best"], state["best_open"])
         kept = {"best": best, "best_open": left}
         if verdict == "accept" and (missing or state.get("flaw")):
-            return kept | ended("degraded", _joined(state.get("flaw") or "", missing), answer=draft, author=author)
+            return kept | ended("degraded", reasons(state.get("flaw") or "", missing), answer=draft, author=author)
         if verdict == "accept":
             return kept | ended("completed", "", answer=draft, author=author)
         if verdict == "reject":
             return kept | ended("rejected", listed(issues), author=author)
         if state["round"] >= max_rounds or steps_left(state) < STEPS_PER_ROUND:
-            why = _joined(f"open after {state['round']} round(s): {listed(left)}", missing)
+            why = reasons(f"open after {state['round']} round(s): {listed(left)}", missing)
             return kept | ended("degraded", why, answer=best, author=author)
         return kept
 
@@ -91,7 +91,7 @@ def revise(bound: Bound) -> Node:
             return concluded(reply, best=best)
         if reply.output == state["draft"]:
             why = f"open, and the draft no longer changes: {listed(state['best_open'])}"
-            why = _joined(why, unheard(state["critiques"]))
+            why = reasons(why, unheard(state["critiques"]))
             return ended("degraded", why, answer=best, author=reply.agent)
         return _drafted(reply) | {"round": state["round"] + 1, "critiques": Overwrite({})}
 
@@ -124,11 +124,7 @@ def waive() -> Node:
         if said.decisions[0].type == "reject":
             return {}
         missing = unheard(state["critiques"])
-        reason = _joined(f"waived by {said.by or 'a person'}: {listed(issues)}", missing)
+        reason = reasons(f"waived by {said.by or 'a person'}: {listed(issues)}", missing)
         return {"outcome": "degraded" if missing else "completed", "reason": reason}
 
     return waive
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

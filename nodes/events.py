@@ -28,7 +28,7 @@ from state.events import (
 )
 from state.events import publish as published
 from state.task import Task
-from state.turn import ended, steps_left, task_of, weaker
+from state.turn import ended, reasons, steps_left, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -84,7 +84,7 @@ def publish(rules: Rules, answer: str, *, synthesized: bool) -> Node:
         best, author = _best(log, answer)
         end = _conclusion(log, lost, rules, best, author)
         if answer and best is not None and author != answer:
-            return update | end | {"outcome": "degraded", "reason": _joined(end["reason"], f"{answer} did not answer")}
+            return update | end | {"outcome": "degraded", "reason": reasons(end["reason"], f"{answer} did not answer")}
         return update | end
 
     return publish
@@ -180,8 +180,4 @@ def _conclusion(
     why = "" if answer is not None or missing else "nobody completed the task"
     if reply is not None and reply.outcome != "completed":
         outcome, why = weaker(reply.outcome), reply.reason
-    return ended(outcome, _joined(why, *missing, *handled(log)), answer=answer, author=author)
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
+    return ended(outcome, reasons(why, *missing, *handled(log)), answer=answer, author=author)

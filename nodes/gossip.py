@@ -16,7 +16,7 @@ from state.envelope import Envelope, message_id
 from state.gossip import TASK, State, spread, told
 from state.mesh import Net, between
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of
+from state.turn import concluded, ended, reasons, steps_left, task_of
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -98,7 +98,7 @@ def conclude(bound: Bound) -> Node:
         if not reply.ok:
             return concluded(reply, best=best)
         outcome: Outcome = "degraded" if flaws and reply.outcome == "completed" else reply.outcome
-        reason = "; ".join(part for part in (reply.reason, *flaws) if part)
+        reason = reasons(reply.reason, *flaws)
         return ended(outcome, reason, answer=reply.output, author=reply.agent)
 
     return as_node(bound, read=read, write=write, visit=lambda state: f"{name}/last")

@@ -12,6 +12,7 @@ from nodes.agent import Bound, as_node, call
 from runtime.run import place_of
 from runtime.stop import stopped
 from state.agent import Person, Reply
+from state.answers import in_words
 from state.condition import Conversation
 from state.group_chat import (
     Floor,
@@ -25,7 +26,6 @@ from state.group_chat import (
     seen_by,
     summarized,
     taken,
-    text_of,
     tokens_of,
 )
 from state.speaker import Rules, candidates, following, read_name
@@ -84,7 +84,7 @@ def select(bound: Bound, rules: Rules, team: Mapping[str, str]) -> Node:
         if reply.output is None:
             return {"floor": {**floor, "next": instead}} | remarks
         said = reply.output.get("speaker")
-        name, fault = read_name(said if isinstance(said, str) else text_of(reply.output), able, rules.team)
+        name, fault = read_name(said if isinstance(said, str) else in_words(reply.output), able, rules.team)
         if fault and floor["asked"] <= rules.max_reasks:
             return remarks | granted(state, floor, "", fault, "asked again")
         return remarks | granted(state, floor, name or instead, fault, f"{instead} in turn")
@@ -107,7 +107,7 @@ def speak(bound: Bound, rules: Rules) -> Node:
         reply = await call(bound, given, visit=f"{name}/{turn}", config=config, runtime=runtime)
         said = None
         if reply.output is not None:
-            said = kind(text_of(reply.output), name=name, id=f"talk-{state['turn']}-{turn}")
+            said = kind(in_words(reply.output), name=name, id=f"talk-{state['turn']}-{turn}")
         stop = await stopped(runtime.store, place_of(config).thread, floor["since"]) if rules.listens else ""
         last = _ends(bound, reply)
         return taken(rules, state, reply, said, who=name, at=now(), stop=stop, last=last)
@@ -134,7 +134,7 @@ def summarize(bound: Bound, rules: Rules) -> Node:
         if _ends(bound, reply):
             return {"floor": floor} | remarks | concluding(floor, remarks["faults"], reply.outcome, "")
         before = (state.get("summary") or {}).get("text", "")
-        text = before if reply.output is None else text_of(reply.output)
+        text = before if reply.output is None else in_words(reply.output)
         return {"floor": floor, "summary": {"text": text, "upto": old(state)}} | remarks
 
     return as_node(bound, read=read, write=write, visit=lambda state: f"summarize/{state['floor']['turns']}")

@@ -36,7 +36,7 @@ from state.handoff import (
 from state.react import irreversible
 from state.task import Task
 from state.tool import Tool
-from state.turn import concluded, ended, steps_left, task_of
+from state.turn import concluded, ended, reasons, steps_left, task_of
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -259,7 +259,7 @@ def _stuck(state: State, why: str, name: str) -> dict[str, Any]:
 
 
 def _reasons(floor: Floor, why: str) -> str:
-    return "; ".join(filter(None, (floor.get("closed"), floor.get("flaw"), why)))
+    return reasons(floor.get("closed"), floor.get("flaw"), why)
 
 
 def _floor(state: State) -> Floor:

@@ -28,7 +28,7 @@ from state.hierarchy import (
     useful,
 )
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of, weaker
+from state.turn import concluded, ended, reasons, steps_left, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -163,7 +163,7 @@ def report(bound: Bound) -> Node:
             below = [r["output"] for r in found.values()]
             output = {**output, "citations": list(sources([{"citations": own}, *below]))}
         gone = [lost(results_of(state)), state.get("flaw") or "", "" if reply.outcome == "completed" else reply.reason]
-        why = "; ".join(filter(None, gone))
+        why = reasons(*gone)
         outcome: Outcome = weaker(reply.outcome) if why else "completed"
         return ended(outcome, why, answer=output, author=reply.agent)
 

@@ -28,7 +28,7 @@ from state.magentic import (
     unknown,
 )
 from state.task import Task
-from state.turn import ended, explain, task_of, weaker
+from state.turn import ended, explain, reasons, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -197,7 +197,7 @@ def answer(bound: Bound, bounds: Bounds) -> Node:
 
     def write(state: State, reply: Reply) -> dict[str, Any]:
         flaw = "" if reply.outcome == "completed" else reply.reason
-        why = "; ".join(filter(None, [_short(state, bounds), missing(standing(state)["lost"]), flaw]))
+        why = reasons(_short(state, bounds), missing(standing(state)["lost"]), flaw)
         if reply.output is None or _ends(reply):
             best, by = (reply.output, reply.agent) if reply.ok else best_of(state["talk"])
             return _end(reply, best, by) | {"reason": why}

@@ -17,7 +17,7 @@ from state.interests import Interests, Issues, acceptable, concedes, outside
 from state.negotiation import PRIVATE, State, agreement_of, illegal, in_words, no_deal, settled
 from state.offers import answered, last_of, latest, moved, opened, proposals, proposed, round_of
 from state.task import Task
-from state.turn import concluded, ended, task_of, weaker
+from state.turn import concluded, ended, reasons, task_of, weaker
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -162,7 +162,7 @@ def close(parties: Sequence[Party]) -> Node:
     async def close(state: State) -> dict[str, Any]:
         table, faults = state["table"], "; ".join(state.get("faults") or [])
         if table["status"] != "agreed":
-            return ended("rejected", "; ".join(filter(None, [no_deal(table), faults])))
+            return ended("rejected", reasons(no_deal(table), faults))
         agreement = agreement_of(state, _wants(state, parties))
         return {"agreement": agreement, **ended("degraded" if faults else "completed", faults, answer=agreement)}
 
@@ -181,7 +181,7 @@ def write(bound: Bound) -> Node:
         best, faults = state.get("agreement"), state.get("reason") or ""
         if not reply.ok:
             return concluded(reply, best=best) | {"outcome": weaker(reply.outcome)}
-        reason = "; ".join(filter(None, [faults, reply.reason if reply.outcome != "completed" else ""]))
+        reason = reasons(faults, reply.reason if reply.outcome != "completed" else "")
         outcome = "degraded" if faults and reply.outcome == "completed" else reply.outcome
         return concluded(reply) | {"outcome": outcome, "reason": reason}
 

@@ -12,7 +12,7 @@ from state.agent import Reply
 from state.decision import ActionRequest, Request, ReviewConfig
 from state.router import Route, State, conclusion, misnamed, question_of
 from state.task import Task
-from state.turn import concluded, ended, steps_left, task_of
+from state.turn import concluded, ended, reasons, steps_left, task_of
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -112,7 +112,7 @@ def join() -> Node:
     async def join(state: State) -> dict[str, Any]:
         outcome, reason, answer = conclusion(state["results"], state["chosen"], state["flaw"])
         author = state["results"][state["chosen"][0]]["by"] if len(state["chosen"]) == 1 else ""
-        return ended(outcome, _joined(state["detour"], reason), answer=answer, author=author)
+        return ended(outcome, reasons(state["detour"], reason), answer=answer, author=author)
 
     return join
 
@@ -133,7 +133,7 @@ def synthesize(bound: Bound) -> Node:
         if state["outcome"] == "completed":
             return update
         outcome = state["outcome"] if update["outcome"] == "completed" else update["outcome"]
-        return update | {"outcome": outcome, "reason": _joined(state["reason"], reply.reason)}
+        return update | {"outcome": outcome, "reason": reasons(state["reason"], reply.reason)}
 
     return as_node(bound, read=read, write=write, visit=lambda state: "synthesize/0")
 
@@ -144,7 +144,3 @@ def _astray(fallback: str, reply: Reply, why: str) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"text": text, "citations": [], "confidence": None}
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

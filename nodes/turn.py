@@ -1,7 +1,6 @@
 """The first and the last node of every pattern: one settles a turn, the other closes it."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -14,6 +13,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Overwrite
 
 from runtime.run import context_of, place_of, run_of
+from state.answers import in_words
 from state.errors import InputError
 from state.record import digest, timeline, usage_by_agent
 from state.turn import KEPT, LASTING, Turn, last_words, settle
@@ -75,7 +75,7 @@ def finish() -> Node:
         answer, outcome, reason = state.get("answer"), state.get("outcome") or "failed", state.get("reason") or ""
         if answer is None and outcome in ("completed", "degraded"):
             outcome, reason = "failed", reason or "nobody answered"
-        said = _text(answer) if answer is not None else f"{outcome}: {reason}"
+        said = in_words(answer) if answer is not None else f"{outcome}: {reason}"
         message = AIMessage(
             said,
             name=state.get("author") or (config.get("metadata") or {}).get("pattern"),
@@ -101,11 +101,6 @@ async def _check_folder(folder: Path | None) -> None:
 async def _archive(store: BaseStore, messages: list[Any], thread: str) -> None:
     plain = {"messages": [m.model_dump(mode="json") for m in messages]}
     await store.aput((ARCHIVE, digest(thread)), digest([m.id for m in messages]), plain, index=False)
-
-
-def _text(answer: dict[str, Any]) -> str:
-    text = answer.get("text")
-    return text if isinstance(text, str) else json.dumps(answer, ensure_ascii=False)
 
 
 def _empties(schema: type) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from state.board import Board, Seat
 from state.reducers import merge_keys
-from state.turn import Result, Turn
+from state.turn import Result, Turn, reasons
 
 Event = dict[str, Any]
 
@@ -131,7 +131,7 @@ def look(
 
 def ending(unmet: str, log: Sequence[Event]) -> dict[str, Any]:
     """How the work ended, as {"outcome", "reason"}: degraded by what was not reached, and by what went wrong."""
-    reason = "; ".join(part for part in (unmet, flaws(log)) if part)
+    reason = reasons(unmet, flaws(log))
     return {"outcome": "degraded" if reason else "completed", "reason": reason}
 
 

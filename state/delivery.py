@@ -20,7 +20,7 @@ from state.mailbox import take as emptied
 from state.mesh import ASKS, HOUSE, USER, Incident, Net, Said, State, View, between, lap
 from state.record import digest
 from state.task import Task
-from state.turn import ended, steps_left, task_of, weaker
+from state.turn import ended, reasons, steps_left, task_of, weaker
 
 STEPS_PER_ROUND = 4  # super-steps of a round in which a person is asked
 SPARE = 6  # super-steps that one more round, the delivery after it, and the end need
@@ -323,7 +323,7 @@ class _Desk:
         if outcome == "completed" and self.flaws:
             outcome = "degraded"
         said = [reason, *(flaw for flaw in self.flaws if flaw not in reason)]
-        self.end = ended(outcome, "; ".join(part for part in said if part), answer=best, author=author)
+        self.end = ended(outcome, reasons(*said), answer=best, author=author)
 
     def _last_speaker(self) -> str:
         if self.net.entry in self.words:

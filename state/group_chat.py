@@ -1,6 +1,5 @@
 """What a group chat remembers, and what follows from each of its turns."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from state.agent import Outcome, Reply
 from state.condition import Conversation
 from state.speaker import WINDOW, Rules, candidates, chosen
 from state.transcript import Transcript
-from state.turn import Result, Turn, ended, steps_left, weaker
+from state.turn import Result, Turn, ended, reasons, steps_left, weaker
 
 REFUSED = 20  # invalid selections kept: the newest; `floor` has the count of all
 ROOM = 7  # super-steps that a turn and the end may need, beside those in which a manager is asked again
@@ -169,7 +168,7 @@ def concluding(floor: Floor, faults: Mapping[str, Any], outcome: Outcome, why: s
         )
     elif outcome in ("completed", "degraded"):
         outcome = "failed"
-    return ended(outcome, "; ".join(filter(None, said)), answer=answer, author=floor.get("author", ""))
+    return ended(outcome, reasons(*said), answer=answer, author=floor.get("author", ""))
 
 
 def remarked(state: State, who: str, reply: Reply, *, skipped: bool = False) -> dict[str, Any]:
@@ -213,12 +212,6 @@ def heard(talk: Sequence[AnyMessage]) -> dict[str, Any]:
     """A part of the conversation, for a prompt."""
     said = [{"from": m.name, "text": str(m.content)[:LONGEST]} for m in talk]  # `text` looks for blocks, at a price
     return {"conversation": said} if said else {}
-
-
-def text_of(output: Mapping[str, Any]) -> str:
-    """An output in words: its text, or all of it as JSON."""
-    text = output.get("text")
-    return text if isinstance(text, str) else json.dumps(output, ensure_ascii=False)
 
 
 def tokens_of(reply: Reply) -> int:

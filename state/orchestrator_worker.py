@@ -1,11 +1,11 @@
 """What an orchestrator remembers of its plan, and the decisions on what comes next."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from state.answers import cited
 from state.plan import Plan, Step, missing, progress
 from state.reducers import merge_keys
-from state.turn import Turn, steps_left
+from state.turn import Turn, reasons, steps_left
 
 
 class State(Turn, total=False):
@@ -63,12 +63,7 @@ def best_of(state: State) -> dict[str, Any] | None:
     return {"text": text, "citations": cited(found.values()), "confidence": None}
 
 
-def cited(outputs: Any) -> list[str]:
-    """All sources of some outputs, each once, in order."""
-    return list(dict.fromkeys(c for o in outputs if isinstance(o, Mapping) for c in o.get("citations") or []))
-
-
 def lost(state: State) -> str:
     """What is missing of the plan, and which results are not whole, in words."""
     weak = [f"{i} is {r['outcome']} ({r['reason']})" for i, r in kept(state).items() if r["outcome"] != "completed"]
-    return "; ".join(part for part in (missing(plan_of(state), state.get("results") or {}), *weak) if part)
+    return reasons(missing(plan_of(state), state.get("results") or {}), *weak)

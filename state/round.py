@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from state.answers import in_words
 from state.arbitration import Rule
 from state.blackboard import Bounds, Event, Memory, State, event
 from state.board import Seat, fitting, type_of, writes_of
@@ -205,5 +206,4 @@ def _read(text: str) -> Any:
 
 
 def _words(output: Mapping[str, Any]) -> str:
-    text = output.get("text")
-    return " ".join((text if isinstance(text, str) else json.dumps(output, ensure_ascii=False)).split())
+    return " ".join(in_words(output).split())

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from state.agent import Outcome
 from state.answers import joined
 from state.reducers import merge_keys
-from state.turn import Result, Turn
+from state.turn import Result, Turn, reasons
 
 
 class Route(BaseModel):
@@ -76,7 +76,7 @@ def conclusion(
     said = {name: results[name] for name in chosen}
     found = {name: r["output"] for name, r in said.items() if r["output"] is not None}
     ends = [r["outcome"] for r in said.values() if r["outcome"] != "completed"]
-    reason = "; ".join(part for part in (flaw, *(r["reason"] for r in said.values())) if part)
+    reason = reasons(flaw, *(r["reason"] for r in said.values()))
     answer = next(iter(found.values())) if len(chosen) == 1 and found else joined(found) if found else None
     if "out_of_budget" in ends:
         return "out_of_budget", reason, answer

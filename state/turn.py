@@ -102,6 +102,11 @@ def explain(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
 
 
+def reasons(*parts: str | None) -> str:
+    """Reasons in one line; those that are empty are left out."""
+    return "; ".join(filter(None, parts))
+
+
 def task_of(state: Turn) -> Task:
     """The settled task of this turn, fit to be handed on."""
     return Task.model_validate(state.get("task")).model_copy(update={"turn": 0})
