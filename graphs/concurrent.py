@@ -34,6 +34,9 @@ from state.cost import either, total
 from state.errors import ContractError
 from state.task import Task
 from state.turn import Given, Result
+from tools.calculator import CALCULATE
+from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 Aggregating = Aggregator | Agent | Bound | Pregel[Any, Any, Any, Any] | Callable[[list[dict[str, Any]]], Any]
 
@@ -144,8 +147,16 @@ def _asks(bound: Bound) -> bool:
 
 graph = build(
     [
-        Agent(name="facts", responsibility="Answers the task with what is known for certain, and with its sources."),
-        Agent(name="doubts", responsibility="Answers the task with what speaks against the obvious answer."),
+        Agent(
+            name="texts",
+            responsibility="Answers the task with what documents say, and with its sources.",
+            tools=(SEARCH, READ),
+        ),
+        Agent(
+            name="figures",
+            responsibility="Answers the task with what tables say, and with what can be computed.",
+            tools=(TABLES, QUERY, CALCULATE),
+        ),
     ],
     aggregate=Agent(name="synthesizer", responsibility="Writes one answer from the results of several agents."),
 )

@@ -32,7 +32,9 @@ from state.cost import total
 from state.errors import ContractError
 from state.turn import Given
 from state.voting import Rule, majority
+from tools.calculator import CALCULATE
 from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 
 def build(
@@ -142,7 +144,11 @@ def _check(
 
 graph = build(
     [
-        Agent(name=name, responsibility=f"Answers the task from documents, {how}.", tools=(SEARCH, READ))
+        Agent(
+            name=name,
+            responsibility=f"Answers the task from documents and tables, {how}.",
+            tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
+        )
         for name, how in (
             ("reader", "by what they say in exact terms"),
             ("doubter", "after looking for what speaks against the obvious answer"),

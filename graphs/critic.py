@@ -24,6 +24,9 @@ from state.cost import total
 from state.critic import Critique, State, blocking
 from state.errors import ContractError
 from state.turn import Given, Result
+from tools.calculator import CALCULATE
+from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 
 def build(
@@ -91,7 +94,11 @@ def build(
 
 
 graph = build(
-    Agent(name="author", responsibility="Answers the task as a short, complete draft."),
+    Agent(
+        name="author",
+        responsibility="Answers the task from documents and tables, as a short, complete draft with its sources.",
+        tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
+    ),
     [
         Agent(
             name="critic",

@@ -35,7 +35,9 @@ from state.cost import total
 from state.debate import Shown, State, TieBreak, Verdict, alike, in_debate
 from state.errors import ContractError
 from state.turn import Given
+from tools.calculator import CALCULATE
 from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 ROLES = ("begin", "moderate", "judge", "decide", "person", "count", "finish")
 
@@ -127,12 +129,12 @@ graph = build(
         Agent(
             name="advocate",
             responsibility="Answers with what the documents say, and defends the answer that they support best.",
-            tools=(SEARCH, READ),
+            tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
         ),
         Agent(
             name="sceptic",
             responsibility="Answers with what the documents say, and doubts whatever they do not say outright.",
-            tools=(SEARCH, READ),
+            tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
         ),
     ],
     Agent(name="judge", responsibility="Says which of several answers is the best.", output=Verdict, tier="judge"),

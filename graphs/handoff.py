@@ -184,7 +184,7 @@ graph = build(
         Agent(
             name="tables",
             responsibility="Answers from tables and computes figures.",
-            tools=(TABLES, QUERY, CALCULATE),
+            tools=(SEARCH, TABLES, QUERY, CALCULATE),
         ),
     ]
 )

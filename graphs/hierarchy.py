@@ -145,8 +145,19 @@ graph = build(
             ],
         ),
         (
-            Agent(name="figures", responsibility="Finds what tables say.", output=Assignments, tier="planner"),
-            [Agent(name="analyst", responsibility="Computes figures from tables.", tools=(TABLES, QUERY, CALCULATE))],
+            Agent(
+                name="figures",
+                responsibility="Finds what tables say.",
+                output=Assignments,
+                tier="planner",
+            ),
+            [
+                Agent(
+                    name="analyst",
+                    responsibility="Computes figures from tables.",
+                    tools=(SEARCH, TABLES, QUERY, CALCULATE),
+                )
+            ],
         ),
     ],
 )

@@ -183,8 +183,8 @@ graph = build(
         bidder(
             Agent(
                 name="calculator",
-                responsibility="Computes figures, from what is given or from tables.",
-                tools=(CALCULATE, TABLES, QUERY),
+                responsibility="Finds and computes figures, from what is given, from tables or from documents.",
+                tools=(CALCULATE, TABLES, QUERY, SEARCH),
             ),
             bid=_figures,
         ),

@@ -35,7 +35,9 @@ from state.delivery import STEPS_PER_ROUND
 from state.errors import ContractError
 from state.mesh import HOUSE, NOTES, USER, Goal, Net, Said, Shown, State, everybody, reachable, schemas_of
 from state.turn import Given
+from tools.calculator import CALCULATE
 from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 ROLES = ("begin", "deliver", "spread", "decide", "conclude", "finish", USER, HOUSE)
 
@@ -159,12 +161,12 @@ graph = build(
         Agent(
             name="facts",
             responsibility="Answers from documents with what is known for certain, and with its sources.",
-            tools=(SEARCH, READ),
+            tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
         ),
         Agent(
             name="doubts",
             responsibility="Answers from documents with what speaks against the obvious answer.",
-            tools=(SEARCH, READ),
+            tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
         ),
     ]
 )

@@ -31,6 +31,9 @@ from state.errors import ContractError
 from state.orchestrator_worker import State, next_move
 from state.plan import Plan
 from state.turn import Given, Result
+from tools.calculator import CALCULATE
+from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 LONGEST = 100  # layers of one plan that the recursion limit leaves room for
 
@@ -130,8 +133,16 @@ def _layered(wiring: Wiring, team: dict[str, Bound], max_replans: int) -> None:
 graph = build(
     Agent(name="planner", responsibility="Splits a goal into steps for its workers.", output=Plan, tier="planner"),
     [
-        Agent(name="analyst", responsibility="Answers one question from what it is given."),
-        Agent(name="checker", responsibility="Checks one claim against what it is given.", tier="judge"),
+        Agent(
+            name="reader",
+            responsibility="Answers one question from documents, with their sources.",
+            tools=(SEARCH, READ),
+        ),
+        Agent(
+            name="analyst",
+            responsibility="Finds or computes figures, from tables and documents.",
+            tools=(SEARCH, TABLES, QUERY, CALCULATE),
+        ),
     ],
     Agent(name="synthesizer", responsibility="Writes one answer from the results of several steps."),
 )

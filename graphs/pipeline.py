@@ -31,6 +31,9 @@ from state.errors import ContractError
 from state.pipeline import State, Transform, accepts, misfit, name, returns, wrong_argument
 from state.task import Task
 from state.turn import Given, Result
+from tools.calculator import CALCULATE
+from tools.documents import READ, SEARCH
+from tools.tables import QUERY, TABLES
 
 
 def stage(
@@ -125,8 +128,12 @@ def _refuse(this: Stage, what: str, why: str, mend: str) -> None:
 
 
 graph = build(
-    Agent(name="outline", responsibility="Lists the points that an answer to the task must make."),
-    Agent(name="answer", responsibility="Answers the task along the outline that stands in its context."),
+    Agent(
+        name="gather",
+        responsibility="Gathers what documents and tables say on the task, with its sources.",
+        tools=(SEARCH, READ, TABLES, QUERY, CALCULATE),
+    ),
+    Agent(name="answer", responsibility="Answers the task from what was gathered, with its sources."),
     stage(
         Agent(name="shorten", responsibility="Shortens an answer to what the task needs, and keeps its sources."),
         optional=True,

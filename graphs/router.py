@@ -128,8 +128,8 @@ graph = build(
         ),
         Agent(
             name="analyst",
-            responsibility="Answers questions of how many and how much, from tables and by calculation.",
-            tools=(TABLES, QUERY, CALCULATE),
+            responsibility="Answers questions of how many and how much: finds figures, and calculates.",
+            tools=(SEARCH, TABLES, QUERY, CALCULATE),
         ),
     ],
     fallback=Agent(

@@ -14,6 +14,7 @@ from runtime.models import most_tokens
 from runtime.offline import Offline
 from runtime.offline.forms import fill
 from runtime.offline.schema import fits
+from runtime.offline.sums import sums
 from runtime.offline.text import flat, sentences
 from state.plan import Plan
 
@@ -402,3 +403,71 @@ def test_no_text_breaks_it(text: str) -> None:
 def test_the_head_of_a_table_is_no_sentence() -> None:
     table = "Intro.\n\n| promise | where |\n|---|---|\n| budgets | here |\n"
     assert sentences(table) == ["Intro.", "| budgets | here |"]
+
+
+def form(name: str, **fields: Any) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": fields, "required": list(fields)}
+    return {"type": "function", "function": {"name": name, "description": "", "parameters": parameters}}
+
+
+def filled(prompt: str, **fields: Any) -> dict[str, Any]:
+    [call] = Offline().bind_tools([form("Answer", **fields)], tool_choice="Answer").invoke(prompt).tool_calls
+    return dict(call["args"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expression"),
+    [
+        ("What is the sum of 17 and 25?", "17 + 25"),
+        ("What is 1,200 minus 3.5?", "1200 - 3.5"),
+        ("How much is 15 % of 80?", "15 / 100 * 80"),
+        ("What do I get when I divide 9 by 4?", "9 / 4"),
+        ("Subtract 5 from 12.", "12 - 5"),
+        ("What is 2 ^ 10?", "2 ** 10"),
+        ("Who met between 1914 and 1918?", None),
+    ],
+)
+def test_a_calculation_is_seen_in_words_too(words: str, expression: str | None) -> None:
+    assert sums(words) == ([expression] if expression else [])
+
+
+def test_of_numbered_answers_it_names_the_one_that_says_most_of_the_question() -> None:
+    answers = {"1": {"text": "I found nothing that answers this."}, "2": {"text": "Tea costs 4 euros. [a.md#tea]"}}
+    prompt = f"Which is best?\n\n## task\nWhat does tea cost?\n\n## answers\n{json.dumps(answers)}"
+    assert filled(prompt, number={"type": "integer", "minimum": 1}) == {"number": 2}
+
+
+def test_answers_agree_when_they_say_the_same() -> None:
+    for second, same in (("Tea costs 4 euros.", True), ("Tea costs 5 euros.", False)):
+        answers = {"1": {"text": "Tea costs 4 euros."}, "2": {"text": second}}
+        prompt = f"Compare.\n\n## task\nWhat does tea cost?\n\n## answers\n{json.dumps(answers)}"
+        assert filled(prompt, agree={"type": "boolean"}) == {"agree": same}
+
+
+def test_where_nothing_is_judged_a_choice_is_the_default_or_what_the_question_speaks_of() -> None:
+    kinds = {"type": "string", "enum": ["reject", "accept", "refund"]}
+    assert filled("Hello there.", kind={**kinds, "default": "accept"}) == {"kind": "accept"}
+    assert filled("I want a refund.", kind=kinds) == {"kind": "refund"}
+
+
+def test_it_is_as_sure_of_a_choice_as_the_descriptions_set_it_apart() -> None:
+    fields = {"agent": {"type": "string"}, "confidence": {"type": "number", "minimum": 0, "maximum": 1}}
+    team = '## workers\n{"shop": "Knows refunds and goods", "office": "Knows holidays"}'
+    assert filled(f"May opened goods get refunds?\n\n{team}", **fields) == {"agent": "shop", "confidence": 0.67}
+    assert filled(f"Hello there.\n\n{team}", **fields)["confidence"] == 0
+
+
+def test_what_was_computed_keeps_its_source_when_it_is_passed_on() -> None:
+    said = Offline().invoke("What is the total of tea?\n\n## figures\nsum: 200 (from sales.csv)").text
+    assert said == "sum: 200 (from sales.csv)"
+
+
+def test_it_hands_over_to_whoever_fits_the_question_better_and_else_keeps_it() -> None:
+    transfer = form("transfer_to_tables", reason={"type": "string"})
+    transfer["function"]["description"] = "Hand the conversation over to tables: Computes figures."
+    model = Offline().bind_tools([SEARCH, transfer])
+    orders = SystemMessage("Answers from the documents.")
+    asked = [[c["name"] for c in model.invoke([orders, HumanMessage(q)]).tool_calls] for q in
+             ("What is the total of tea?", "How do I make tea?")]  # fmt: skip
+    assert asked[0] == ["transfer_to_tables"]
+    assert set(asked[1]) == {"search"}

@@ -12,6 +12,8 @@ from runtime.offline.text import flat
 
 CITED = re.compile(r"\[([^\[\]\s]+#[^\[\]\s]+)\]")
 ADMITTED = "I found nothing"  # how this model begins when it has nothing to quote, which is nothing to quote either
+FIGURE = re.compile(r"\s*\(from ([\w./-]+\.\w+|[a-z_]+)\)\s*")  # where this model says that a result is from
+SILENT = "I have nothing to add"  # how it speaks where it was told not to repeat what was said
 MENDING = re.compile(r"^That does not fit: ")
 HEADING = re.compile(r"^## +(.+)$", re.MULTILINE)
 ASIDE = (
@@ -23,6 +25,9 @@ ASIDE = (
     "search for",
     "part of",
     "missing",
+    "participants",
+    "your part",
+    "refused",
 )  # sections of a prompt that are orders, not material
 ASKED = ("question", "task", "goal")  # a section of that name is what is asked; the words above it are orders
 TEXTS = ("quote", "text", "content", "passage", "sentence", "answer", "body", "snippet")
@@ -160,13 +165,15 @@ def _texts(value: Any, default: str) -> Iterator[Found]:
 
 def _cited(text: str, default: str) -> Iterator[Found]:
     """A text apart at its citations: what stands before one is from there."""
-    if text.startswith(ADMITTED) or (text.count(" ") < 2 and not CITED.search(text)):
+    if text.startswith((ADMITTED, SILENT)) or (text.count(" ") < 2 and not CITED.search(text)):
         return  # names, ids and states are no sentences
     *parts, rest = CITED.split(text)
     for said, source in zip(parts[::2], parts[1::2], strict=True):
         if said.strip():
             yield source, "", said.strip(), None
-    if rest.strip(" .\n"):
+    *results, rest = FIGURE.split(rest) if FIGURE.search(rest) else [rest]
+    yield from ((source, "", said.strip(), None) for said, source in zip(results[::2], results[1::2], strict=True))
+    if rest.strip(" .\n") and not rest.strip().startswith(ADMITTED):
         yield default, "", rest.strip(), None
 
 

@@ -31,6 +31,12 @@ def computed(evidence: Evidence) -> list[Quote]:
     return out
 
 
+def told(evidence: Evidence) -> list[Quote]:
+    """What others computed, as the prompt tells it."""
+    given = [p for p in evidence.passages if "#" not in p.reference and p.sure is None]
+    return list(dict.fromkeys(Quote(p.text, p.reference, 2.0, 1.0) for p in given))
+
+
 def charts(evidence: Evidence) -> list[dict[str, Any]]:
     """The pictures that a tool drew, under the titles they were asked for."""
     return [

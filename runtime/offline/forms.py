@@ -43,7 +43,7 @@ class _Filling:
         if "const" in at:
             yield at["const"]
         if "enum" in at:
-            wanted = str(given).lower()
+            wanted = str(at.get("default") if given is None else given).lower()
             yield from sorted(at["enum"], key=lambda v: str(v).lower() != wanted)
             return
         if "default" in at and given is None:

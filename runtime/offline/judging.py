@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.offline.evidence import ADMITTED, Evidence
+from runtime.offline.planning import parts
 from runtime.offline.text import flat, terms
 
 SUPPORTED = 0.75  # share of a claim's words that its evidence must hold
@@ -58,8 +59,11 @@ def judges(evidence: Evidence) -> bool:
     )
 
 
-def verdict(evidence: Evidence) -> Verdict:
-    """Judge the draft in the prompt: against the other material there, else by whether it speaks of the question."""
+def verdict(evidence: Evidence, *, waiting: bool = False) -> Verdict:
+    """Judge the draft in the prompt: against the other material there, else by whether it speaks of the question.
+
+    That nothing was found is enough, unless somebody is `waiting` who was not asked yet.
+    """
     sections = {name.lower(): text for name, text in evidence.sections.items()}
     judged = next(
         (n for n in ("draft", "claim", "answer", "output", "result", "text", "drafts", "answers") if n in sections), ""
@@ -69,13 +73,16 @@ def verdict(evidence: Evidence) -> Verdict:
     if not claim:
         return Verdict(0.0, "there is nothing to judge")
     if ADMITTED in claim:
-        return Verdict(SUPPORTED, "it says openly that nothing was found")
+        return Verdict(0.0 if waiting else SUPPORTED, "it says openly that nothing was found")
     if proof:
         share = share_of(claim, proof)
         lacking = tuple(t for t in terms(claim) if t not in set(terms(proof)))
         return Verdict(share, f"{share:.0%} of its words stand in the evidence", lacking[:6])
     wanted, have = terms(evidence.question), set(terms(claim))
     lacking = tuple(t for t in wanted if t not in have)
+    for part in parts(evidence.question) if len(parts(evidence.question)) > 1 else ():
+        if not set(terms(part)) & have:
+            return Verdict(0.5, f"it says nothing of: {part}", tuple(terms(part))[:6])
     share = max(SUPPORTED, 1 - len(lacking) / (2 * len(wanted) or 1)) if len(claim) > 20 else 0.5
     return Verdict(share, "no evidence was given to hold it against; it stands as it is", lacking[:6])
 

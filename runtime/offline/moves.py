@@ -9,12 +9,13 @@ from runtime.offline import planning, sql
 from runtime.offline.arguments import argument
 from runtime.offline.evidence import Evidence
 from runtime.offline.forms import fill
+from runtime.offline.sums import sums
 from runtime.offline.text import terms
 
 SEARCHES = re.compile(r"search|find|look\s?up|retriev|passage|document|wiki|knowledge", re.I)
 QUERIES = ("query", "q", "question", "search", "search_query", "text", "keywords", "terms", "topic", "input")
-ARITHMETIC = re.compile(r"(?<![\w.#/-])[-(]?\d[\d.,]*\)?(?:\s*(?:\*\*|[-+*/×÷^%])\s*\(?-?\d[\d.,]*\)?)+(?![\w/-])")
 HINTS = re.compile(r"quer|wording|search|names", re.I)  # sections of a prompt that say what to search for
+TRANSFER = re.compile(r"(?:transfer|hand_?(?:off|over)|delegate|refer)_to_")
 PICTURE = re.compile(r"\b(?:chart|plot|graph|draw|diagram|visuali[sz]e)\b", re.I)
 OVER_TIME = re.compile(r"\b(?:over time|trend|per (?:year|month|week|day)|by (?:year|month|week|day))\b", re.I)
 MOST_SEARCHES = 5  # at once
@@ -34,11 +35,24 @@ def next_moves(evidence: Evidence, tools: list[dict[str, Any]]) -> list[Move]:
     if evidence.last or not evidence.question.strip():
         return []
     out: list[Move] = []
+    if (other := _handed_over(evidence, tools)) is not None:
+        return [other]
     for tool in tools:
         made = _for(tool, evidence)
         done = evidence.called(tool["name"])
         out += [move for move in made if move.args not in done]
     return out
+
+
+def _handed_over(evidence: Evidence, tools: list[dict[str, Any]]) -> Move | None:
+    """The transfer to somebody whose description fits the question better than one's own, before anything was tried."""
+    others = [tool for tool in tools if TRANSFER.match(tool["name"])]
+    if not others or evidence.calls:
+        return None
+    own = ("", evidence.orders.split("\n\n")[0])
+    said = [(tool["name"], f"{TRANSFER.sub('', tool['name'])} {tool.get('description', '')}") for tool in others]
+    best = planning.match(evidence.question, [own, *said])
+    return next((_filled(tool, {}) for tool in others if tool["name"] == best), None)
 
 
 def _for(tool: dict[str, Any], evidence: Evidence) -> list[Move]:
@@ -54,8 +68,7 @@ def _for(tool: dict[str, Any], evidence: Evidence) -> list[Move]:
     if not schema.get("required") and re.search(r"\btables?\b|\bcolumns\b", said, re.I):
         return [_filled(tool, {})] if sql.figures(question) else []
     if "expression" in fields or "formula" in fields:
-        sums = [_plain_sum(found) for found in ARITHMETIC.findall(question)]
-        return [_filled(tool, {_text_field(fields, ("expression", "formula")): s}) for s in sums]
+        return [_filled(tool, {_text_field(fields, ("expression", "formula")): s}) for s in sums(question)]
     at = _text_field(fields, QUERIES)
     if at and SEARCHES.search(said):
         return [_filled(tool, {at: query}) for query in _queries(evidence, name)]
@@ -95,17 +108,14 @@ def _text_field(fields: dict[str, Any], names: tuple[str, ...]) -> str:
     return next((n for n in names if n in fields and fields[n].get("type", "string") == "string"), "")
 
 
-def _plain_sum(text: str) -> str:
-    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", text).replace("^", "**").strip().rstrip(".,")
-
-
 def _queries(evidence: Evidence, name: str) -> list[str]:
     """First the question, what the prompt says to search for, and its wordings; then, if nothing came, word by word."""
     question, done = evidence.question, evidence.called(name)
     if not done:
         hinted = (text for title, text in evidence.sections.items() if HINTS.search(title))
         given = [line for text in hinted for line in _lines(text)]
-        return list(dict.fromkeys([question, *given, *planning.wordings(question)]))[:MOST_SEARCHES]
+        each = planning.parts(question)
+        return list(dict.fromkeys([question, *given, *each, *planning.wordings(question)]))[:MOST_SEARCHES]
     if evidence.passages or len(done) > MOST_SEARCHES:
         return []
     return planning.keywords(question).split()[:MOST_SEARCHES]

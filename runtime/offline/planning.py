@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from runtime.offline import sql
 from runtime.offline.alike import ALIKE
+from runtime.offline.sums import sums
 from runtime.offline.text import STOP, flat, stem, terms, words
 
 PARTS = re.compile(
@@ -16,6 +18,8 @@ NAME = re.compile(
     r"`[^`]+`|\"[^\"]+\"|--?[a-z][\w-]*|\b\w+(?:[._/-]\w+)+\b|\b[A-Z]\w*[A-Z0-9]\w*\b|\b\w*\d\w*\b"
     r"|(?<!^)\b[A-Z][a-z]+\b"
 )
+COMPUTING = frozenset(terms("figure number table calculate calculator calculation compute count data"))
+READING = frozenset(terms("document documentation passage source text manual file"))
 REFERS_BACK = re.compile(r"(?:then|after|finally|with (?:that|this|it))\b", re.I)
 
 
@@ -50,8 +54,26 @@ def wordings(question: str) -> list[str]:
 
 def match(text: str, described: Sequence[tuple[str, str]]) -> str:
     """Whose description shares most with a text; the first of equals."""
-    wanted = set(terms(text))
-    return max(described, key=lambda d: len(wanted & set(terms(f"{d[0]} {d[1]}"))))[0] if described else ""
+    found = _shared(text, described)
+    return described[found.index(max(found))][0] if described else ""
+
+
+def surely(text: str, described: Sequence[tuple[str, str]]) -> float:
+    """How sure that choice is: the words shared with the one chosen, of all that are shared with anybody, and one."""
+    found = _shared(text, described)
+    return max(found, default=0) / (1 + sum(found))
+
+
+def figures(question: str) -> bool:
+    """Whether it asks for something to be counted or computed."""
+    return sql.figures(question) or bool(sums(question))
+
+
+def _shared(text: str, described: Sequence[tuple[str, str]]) -> list[int]:
+    """How many words each description shares with a text; what kind of thing is asked for counts as one."""
+    wanted, kind = set(terms(text)), COMPUTING if figures(text) else READING
+    each = [set(terms(f"{name} {said}")) for name, said in described]
+    return [len(wanted & own) + bool(kind & own) for own in each]
 
 
 def steps(question: str, workers: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -61,6 +83,20 @@ def steps(question: str, workers: Sequence[tuple[str, str]]) -> list[dict[str, A
         back = [out[-1]["id"]] if out and REFERS_BACK.match(part) else []
         out.append({"id": f"s{n}", "worker": match(part, workers), "task": part, "needs": back})
     return out
+
+
+def messages(question: str, workers: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Who is asked what, where nobody waits for another: everyone who fits a part best gets one message, of all."""
+    asked: dict[str, list[str]] = {}
+    for part in parts(question):
+        found = _shared(part, workers)
+        fit = [name for (name, _), n in zip(workers, found, strict=True) if n and n == max(found)]
+        for name in fit or [match(part, workers)]:
+            asked.setdefault(name, []).append(part)
+    return [
+        {"id": f"s{n}", "worker": name, "task": " ".join(said), "needs": []}
+        for n, (name, said) in enumerate(asked.items(), start=1)
+    ]
 
 
 def uncovered(question: str, texts: Iterable[str]) -> list[str]:

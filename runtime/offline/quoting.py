@@ -61,7 +61,12 @@ class _Piece:
 
 
 def quotes(
-    question: str, passages: Sequence[Passage], counts: Mapping[str, int] | None = None, size: int = 0
+    question: str,
+    passages: Sequence[Passage],
+    counts: Mapping[str, int] | None = None,
+    size: int = 0,
+    *,
+    room: int = LONGEST,
 ) -> tuple[list[Quote], float]:
     """What fits in one answer, best first, then the likeliest sentence of each passage not quoted in it; how surely."""
     counts = counts or {}
@@ -71,7 +76,7 @@ def quotes(
     found, said = weigh(question, passages, worth, demand_of(question, passages, counts, size))
     least = WEAK * max((each.met for each in found[:SEEN]), default=0.0)
     said = [sentence for sentence in said if sentence.of.met >= least]
-    pieces = _chosen(said[:LIKELIEST])
+    pieces = _chosen(said[:LIKELIEST], room)
     used = {id(piece.of) for piece in pieces}
     for sentence in said:
         if id(sentence.of) not in used:
@@ -94,14 +99,23 @@ def _sure(found: Sequence[Weighed]) -> float:
 
 
 def answering(
-    question: str, passages: Sequence[Passage], counts: Mapping[str, int], size: int, *, strict: bool
+    question: str,
+    passages: Sequence[Passage],
+    counts: Mapping[str, int],
+    size: int,
+    *,
+    strict: bool,
+    room: int = LONGEST,
 ) -> list[Quote]:
-    """The quotes worth saying: where documents were searched, only with enough coverage; else the material at hand."""
+    """The quotes worth saying: where documents were searched, only with enough coverage; else the material at hand.
+
+    The best of them fit into `room` characters, sources included.
+    """
     told = [p for p in passages if p.sure is not None]
     if told and len(told) == len(passages):  # chosen and weighed already: kept as they are
         kept = sorted(told, key=lambda p: -(p.sure or 0))
         return [Quote(flat(p.text), p.reference, p.sure or 0, p.sure or 0, p.heading) for p in kept]
-    found, sure = quotes(question, passages, counts, size)
+    found, sure = quotes(question, passages, counts, size, room=room)
     if strict:
         least = ENOUGH - STORY * min(len(question), STORIES)
         return [replace(q, coverage=sure * 0.98**n) for n, q in enumerate(found)] if sure >= least else []
@@ -140,10 +154,10 @@ class _Offer:
     rate: float
 
 
-def _chosen(said: Sequence[Sentence]) -> list[_Piece]:
+def _chosen(said: Sequence[Sentence], room: int) -> list[_Piece]:
     """The pieces of one answer: again and again what is worth most for its length, while anything has room."""
     pieces: list[_Piece] = []
-    open_, left = list(said), LONGEST
+    open_, left = list(said), room
     while open_:
         offers = [_offer(sentence, pieces, left) for sentence in open_]
         best = max(range(len(offers)), key=lambda n: offers[n].rate)

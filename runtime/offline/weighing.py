@@ -66,7 +66,7 @@ def weigh(
     question: str, passages: Sequence[Passage], worth: Worth, demand: Demand
 ) -> tuple[list[Weighed], list[Sentence]]:
     """The passages and their sentences, each the likeliest first; equals in the order of their references."""
-    unique = list({p.reference: p for p in reversed(passages)}.values())[::-1]
+    unique = _unique(passages)
     where = [tuple(spans(p.text)) for p in unique]
     signs = list(signs_of_passages(passages, unique, worth, demand))
     scores = [_score(PASSAGE, s) for s in signs]
@@ -82,6 +82,18 @@ def weigh(
     found.sort(key=lambda w: (-w.chance, w.passage.reference))
     said.sort(key=lambda s: (-s.chance, s.of.passage.reference, s.n))
     return found, said
+
+
+def _unique(passages: Sequence[Passage]) -> list[Passage]:
+    """Each passage once; two pieces of one stay two, where neither holds the other."""
+    out: dict[str, list[str]] = {}
+    kept = []
+    for passage in passages:
+        known, text = out.setdefault(passage.reference, []), flat(passage.text)
+        if not any(text in other or other in text for other in known):
+            known.append(text)
+            kept.append(passage)
+    return kept
 
 
 def signs_of_passages(
