@@ -41,8 +41,8 @@ def bind(who: Bindable, by: By = None) -> Bound:
             f"agent {who.name!r}: tools belong to an agent that a model answers for; drop tools, or `by`"
         )
     if who.tools and isinstance(by, BaseChatModel | None):
-        # the policy is followed once, by the door around the loop
-        return Bound(who, react.build(Bound(replace(who, on_failure=ABORT), by)), _fallbacks(who), by)
+        # the policy is followed, and the answer reviewed, once: by the door around the loop
+        return Bound(who, react.build(Bound(replace(who, on_failure=ABORT, review=False), by)), _fallbacks(who), by)
     return Bound(who, by, _fallbacks(who))
 
 

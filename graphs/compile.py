@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langgraph.graph import StateGraph
 
 from nodes.agent import Bound
+from nodes.request import called
+from runtime import fingerprint
 from runtime.cost import declare
 from runtime.lint import lint
 from runtime.sync import Graph
 from runtime.veil import VEILED, veils
+from state.agent import Person
 from state.cost import Calls
 from state.errors import ContractError
 from state.task import Task
@@ -29,6 +33,7 @@ def compiled(
     lint(builder, name)
     limits = [int((b.graph.config or {}).get("recursion_limit", 0)) for b in agents if b.graph is not None]
     declare(builder, calls)
+    fingerprint.declare(builder, [c for b in agents for c in contracts(b)])
     graph = builder.compile(name=name)
     graph.__class__ = Graph
     return graph.with_config(  # type: ignore[return-value]  # a copy of the same class
@@ -37,6 +42,16 @@ def compiled(
         metadata={"pattern": name},
         configurable={VEILED: True} if any(map(sensitive, agents)) else {},
     )
+
+
+def contracts(bound: Bound) -> list[fingerprint.Contract]:
+    """What a thread depends on of an agent, and of those that may answer in its stead."""
+    by, model = bound.by, bound.by if isinstance(bound.by, BaseChatModel) else bound.model
+    kind = "a graph" if bound.graph else "a person" if isinstance(by, Person) else "a function"
+    if by is None or isinstance(by, BaseChatModel):
+        kind = "a model"
+    own = fingerprint.Contract(bound.agent, kind, called(model) if model is not None else "")
+    return [own, *(c for other in bound.fallbacks for c in contracts(other))]
 
 
 def sensitive(bound: Bound) -> bool:

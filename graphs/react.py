@@ -2,6 +2,7 @@
 
     begin -> think -> act -> think ... -> finish
                   \\-> gate -> act          (calls that cannot be undone wait for a person)
+                        ^-----/            (and once more where nobody knows what became of one)
 
 Use it when one agent with tools can do the job: it is the loop every tool-using agent runs on.
 Cost: 1 model call without tools, at most `limits.steps` calls and as many repairs as they need.
@@ -21,7 +22,7 @@ from runtime.sync import Graph
 from state.agent import Agent
 from state.context import Context
 from state.errors import ContractError
-from state.react import State, next_move
+from state.react import State, after_tools, next_move
 from state.turn import Given, Result, steps_left
 from tools.calculator import CALCULATE
 from tools.documents import READ, SEARCH
@@ -49,6 +50,9 @@ def build(who: Agent | Bound) -> Graph:
         calls = [] if state.get("outcome") else calls_of(state)
         return next_move(calls, agent.tools, state["steps"], agent.limits.steps, steps_left(state))
 
+    async def after_act(state: State) -> Literal["gate", "think"]:
+        return after_tools(state)
+
     return compiled(
         StateGraph(State, context_schema=Context, input_schema=Given, output_schema=Result)
         .add_node("begin", begin(State))
@@ -60,7 +64,7 @@ def build(who: Agent | Bound) -> Graph:
         .add_edge("begin", "think")
         .add_conditional_edges("think", after_think)
         .add_edge("gate", "act")
-        .add_edge("act", "think")
+        .add_conditional_edges("act", after_act)
         .add_edge("finish", END),
         name="react",
         agents=(bound,),

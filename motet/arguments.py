@@ -7,6 +7,7 @@ from typing import Any
 
 from state.context import TIERS
 from state.errors import InputError
+from state.policy import checked
 
 
 def question(typed: str, given: str) -> str | dict[str, Any]:
@@ -39,6 +40,24 @@ def models(model: str, tiers: list[str]) -> dict[str, str]:
         if tier not in TIERS or not name:
             raise InputError(f"--tier {typed} does not fit: write {', '.join(f'{t}=NAME' for t in TIERS)}")
         out[tier] = name
+    return out
+
+
+def policies(typed: list[str]) -> dict[str, Any]:
+    """What happens before a tool runs: auto, ask or deny for all, SCOPE=POLICY for some. Raises InputError."""
+    out: dict[str, Any] = {}
+    for each in typed:
+        scope, is_, policy = each.partition("=")
+        if is_:
+            out.setdefault("approvals", {})[scope.strip()] = policy.strip()
+        elif each in ("auto", "ask", "deny"):
+            out["approve"] = each
+        else:
+            raise InputError(f"{each!r} is neither auto, ask nor deny, nor a policy such as send=auto")
+    try:
+        checked(out.get("approvals", {}))
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return out
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from motet import screen
 from motet.ended import Question
+from state.question import request_of
 
 
 def somebody() -> bool:
@@ -20,10 +21,24 @@ def somebody() -> bool:
 def ask(questions: Sequence[Question]) -> dict[str, Any] | None:
     """The answers by question id, action by action; None when the person leaves (Ctrl-C or Ctrl-D)."""
     try:
-        return {q.id: {"decisions": _decisions(q.request), "by": "terminal"} for q in questions}
+        return {q.id: _answer(q) for q in questions}
     except (EOFError, KeyboardInterrupt):
         screen.err.print()
         return None
+
+
+def _answer(question: Question) -> Any:
+    """The answer to one question, bound to what is shown; to one of a graph of somebody else's, any JSON."""
+    request = question.request
+    if request_of(request) is None:
+        screen.say(str(question))
+        return _json("answer, as JSON: ")
+    decisions = _decisions(request)
+    named = request.get("requested_by", [])[1:] or any(c.get("approvers") for c in request["review_configs"])
+    passes = any(d["type"] != "reject" for d in decisions)
+    by = _line("who decides? your name: ") if named and passes else ""
+    named_for = {"for": shown} if (shown := request.get("shown")) else {}
+    return {"decisions": decisions, "by": by or "terminal", **named_for}
 
 
 def _decisions(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -31,7 +46,8 @@ def _decisions(request: dict[str, Any]) -> list[dict[str, Any]]:
     for action, config in zip(request["action_requests"], request["review_configs"], strict=True):
         args = json.dumps(action["args"], ensure_ascii=False, indent=1)
         shown = Text(screen.clean(f"{action['description']}\n\n{args}".strip()))
-        title = Text(screen.clean(f"{request['kind']}: {action['name']}"))
+        whose = " · ".join(filter(None, (request.get("path"), request.get("agent"), action["name"])))
+        title = Text(screen.clean(f"{request['kind']}: {whose}"))
         screen.err.print(Panel(shown, title=title, title_align="left", border_style="cyan"))
         out.append(_decision(config["allowed_decisions"]))
     return out
@@ -49,14 +65,18 @@ def _decision(allowed: list[str]) -> dict[str, Any]:
         if kind == "respond" and (said := _line("answer: ")):
             return {"type": "respond", "message": said}
         if kind == "edit":
-            try:
-                args = json.loads(_line("new arguments, as JSON: "))
-            except ValueError as error:
-                screen.say(f"that is no JSON: {error}", "yellow")
-                continue
-            if isinstance(args, dict):
+            if isinstance(args := _json("new arguments, as JSON: "), dict):
                 return {"type": "edit", "args": args}
             screen.say('arguments are a JSON object, such as {"to": "ann"}', "yellow")
+
+
+def _json(prompt: str) -> Any:
+    """What is typed, as data; asked again until it is JSON."""
+    while True:
+        try:
+            return json.loads(_line(prompt))
+        except ValueError as error:
+            screen.say(f"that is no JSON: {error}", "yellow")
 
 
 def _line(prompt: str) -> str:

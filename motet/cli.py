@@ -10,13 +10,13 @@ import functools
 import os
 import sqlite3
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
 from graphs.catalog import CATALOG
 from motet import arguments, screen, view
-from state.errors import MotetError, StorageError
+from state.errors import InputError, MotetError, StorageError
 
 P = ParamSpec("P")
 
@@ -48,14 +48,28 @@ Seconds = Annotated[
 ]
 Concurrency = Annotated[int | None, typer.Option("--max-concurrency", min=1, help="Model and tool calls at once.")]
 Approve = Annotated[
-    Literal["auto", "ask", "deny"] | None,
-    typer.Option("--approve", help="Before what cannot be undone: ask (the default), auto or deny."),
+    list[str] | None,
+    typer.Option(
+        "--approve",
+        metavar="POLICY",
+        callback=lambda typed: _readable(typed),
+        help="Before what cannot be undone: ask (the default), auto or deny; for some, AGENT.TOOL=POLICY, "
+        "TOOL=POLICY or AGENT=POLICY, as in 'pay=ask above amount 100 by ann within 3600 else reject'.",
+    ),
 ]
 Thread = Annotated[str, typer.Argument(help="A thread's name, as `motet threads` lists them.")]
 Pattern = Annotated[str, typer.Argument(help="A pattern's name, or MODULE:ATTRIBUTE of a graph of your own.")]
 Step = Annotated[str, typer.Option("--at", help="A step's id, as `motet history` lists them; default: the newest.")]
 Inside = Annotated[str, typer.Option("--inside", help="Namespace of a nested graph, as `motet state` names it.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Lines, at most.")]
+
+
+def _readable(typed: list[str] | None) -> list[str] | None:
+    try:
+        arguments.policies(typed or [])
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    return typed
 
 
 def command(work: Callable[P, int | None]) -> Callable[P, None]:
@@ -106,9 +120,9 @@ def run(
     """Run a pattern on a task."""
     asked = arguments.question(task, given)
     options = arguments.json_object(context, "--context") | arguments.models(model, tier or [])
+    options |= arguments.policies(approve or [])
     named = {
         "docs": docs,
-        "approve": approve,
         "max_tokens": budget_tokens,
         "max_usd": budget_usd,
         "max_seconds": max_seconds,
@@ -137,7 +151,7 @@ def resume(
 ) -> int:
     """Go on with a thread: after a crash, after Ctrl-C, or with an answer."""
     said = arguments.json_object(answer, "--answer") if answer else None
-    options = arguments.models(model, tier or []) | ({"approve": approve} if approve else {})
+    options = arguments.models(model, tier or []) | arguments.policies(approve or [])
     from motet.turns import turn
 
     return turn(db, as_json, lambda s, **k: s.resume(thread, said, context=options, **k))
@@ -164,6 +178,39 @@ def fork(
         branch = asyncio.run(session.fork(thread, at, values, inside=inside))
         view.forked(thread, branch, as_json, going=go)
         return turn(session, as_json, lambda s, **k: s.resume(thread, **k)) if go else 0
+
+
+@command
+def diff(
+    run: Annotated[str, typer.Argument(help="THREAD, THREAD@BRANCH or THREAD@STEP.")],
+    other: Annotated[str, typer.Argument(help="What it is held against; default: what RUN was forked from.")] = "",
+    db: Db = "",
+    as_json: Json = False,
+) -> int:
+    """Hold two runs against each other, step by step; exit status 1 if they differ."""
+    from motet import compared
+    from motet.session import Session
+
+    with Session(db) as session:
+        found = asyncio.run(session.diff(run, other))
+    compared.difference(found, as_json)
+    return 0 if found.found["same"] else 1
+
+
+@command
+def replay(
+    run: Annotated[str, typer.Argument(help="THREAD, THREAD@BRANCH or THREAD@STEP.")],
+    db: Db = "",
+    as_json: Json = False,
+) -> int:
+    """Run a saved turn again from its record, at no cost; exit status 1 if the code now goes another way."""
+    from motet import compared
+    from motet.session import Session
+
+    with Session(db) as session:
+        found = asyncio.run(session.replay(run))
+    compared.replayed(found, as_json)
+    return 0 if found.same else 1
 
 
 @command
@@ -198,11 +245,37 @@ def history(thread: Thread, inside: Inside = "", limit: Limit = 50, db: Db = "",
     """List the steps of a thread, the newest first."""
     from motet.session import Session
 
-    async def steps(session: Session) -> list[Any]:
-        return [step async for step in session.history(thread, inside, limit)]
+    with Session(db) as session:
+        view.history(asyncio.run(session.history(thread, inside, limit)), as_json)
+
+
+@command
+def verify(
+    thread: Annotated[str, typer.Argument(help="A thread's name; default: the whole database.")] = "",
+    db: Db = "",
+    as_json: Json = False,
+) -> int:
+    """Find what was changed, moved or taken away since it was saved; exit status 1 if anything was."""
+    from motet.session import Session
 
     with Session(db) as session:
-        view.history(asyncio.run(steps(session)), as_json)
+        faults = asyncio.run(session.verify(thread))
+    view.verified(faults, thread, as_json)
+    return 1 if faults else 0
+
+
+@command
+def prune(
+    thread: Thread,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Turns, the newest, that keep all their steps.")] = 1,
+    db: Db = "",
+    as_json: Json = False,
+) -> None:
+    """Drop the steps of a thread's older turns; it goes on as before."""
+    from motet.session import Session
+
+    with Session(db) as session:
+        view.pruned(asyncio.run(session.prune(thread, keep)), as_json)
 
 
 @command

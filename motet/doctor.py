@@ -26,9 +26,9 @@ async def examine(db: str) -> list[dict[str, Any]]:
     found.append(_checked("home", lambda: str(home())))
     found.append(await _database(db))
     found.append(await _documents())
-    names = {tier: models.name_of(tier, Context()) for tier in TIERS}
-    for name in dict.fromkeys(names.values()):
-        found.append(await _answers(name, ", ".join(t for t in TIERS if names[t] == name)))
+    names = {tier: models.names_of(tier, Context()) for tier in TIERS}
+    for name in dict.fromkeys(name for tier in TIERS for name in names[tier]):
+        found.append(await _answers(name, ", ".join(t for t in TIERS if name in names[t])))
     found.append(_checked("prices", _prices))
     found.append(_fact("tracing", "to LangSmith" if os.environ.get("LANGSMITH_TRACING") == "true" else "off"))
     return found

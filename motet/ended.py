@@ -11,6 +11,7 @@ from graphs.catalog import entry
 from motet.register import About
 from motet.report import write_report
 from runtime.home import files_of
+from state.question import worded
 from state.record import Record, usage_by_agent
 from state.usage import total
 
@@ -23,8 +24,7 @@ class Question:
     request: dict[str, Any]
 
     def __str__(self) -> str:
-        actions = (f"{a['name']} {json.dumps(a['args'], ensure_ascii=False)}" for a in self.request["action_requests"])
-        return f"{self.request['kind']} {self.id}: {', '.join(actions)}"
+        return worded(self.id, self.request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,8 @@ class Progress:
                 self._begin()
         elif "docs" in event and not self.quiet:
             _tell_documents(event)
+        elif "changed" in event and not self.quiet:
+            screen.say(f"changed    {event['changed']}", "yellow")
         elif "budget" in event and not self.quiet:
             screen.say(f"budget     {event['budget']}", "yellow")
         elif event.get("call") in ("started", "ended") and "agent" in event:

@@ -12,10 +12,9 @@ The command line is a thin layer over this; notebooks and programs use it as wel
     ('completed', 'completed', 1)
 """
 
-import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -25,26 +24,37 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
 from motet import nested, shelf
+from motet.difference import Differs, difference
 from motet.ended import Ended, ended_of, questions_of
 from motet.load import load
-from motet.options import answers, named, options_of
+from motet.options import merged, named, options_of
 from motet.register import About, Register, step_of
+from motet.replayed import Replayed, replay
+from motet.upkeep import Pruned, found_wrong, pruned
 from runtime.book import Book
+from runtime.fingerprint import check, code_of, refuse_lost
+from runtime.history import Shown
 from runtime.lease import alone
 from runtime.persistence import Persistence, open_persistence
+from runtime.questions import answers, discarding, overdue
 from runtime.sync import Graph
 from runtime.travel import at, fork
 from state.context import Context
-from state.errors import InputError, StorageError, ThreadError
+from state.errors import InputError, IntegrityError, ThreadError
 from state.record import Record
 from state.turn import settle
+
+POLICIES = {"approve", "approvals"}  # options that may decide what is already open
 
 Listen = Callable[[Any], None]
 """Takes in what happens: the folder that is read, the thread that begins, then each call that starts and ends."""
 
 
 class Session:
-    """One open database. Use it as a context manager. What the database itself raises (sqlite3.Error) passes."""
+    """One open database. Use it as a context manager.
+
+    Raises StorageError, from wherever the database is used, when it cannot be written or read.
+    """
 
     def __init__(self, url: str = "") -> None:
         self.home: Persistence = open_persistence(url)
@@ -87,7 +97,8 @@ class Session:
                 raise ThreadError(
                     f"thread {thread!r} waits: {open_}. Go on with `motet resume {thread}`, or drop that with --discard"
                 )
-            options = options_of({**(known.context if known else {}), **(context or {})})
+            options = options_of(merged(known.context if known else {}, context or {}))
+            await self._held_against(graph, thread, options, listen, goes_on=False)
             await _look_through(options, listen)
             about = About(
                 name=name,
@@ -112,23 +123,27 @@ class Session:
         """Go on with a thread: after a crash or a stop, or with an answer to its open questions.
 
         `answer` is the decisions for the one open question, or a mapping of question ids to decisions.
-        A turn that is over, or waits and gets no answer, is only shown. Raises ThreadError for a thread
-        that is unknown, or that its graph has grown away from, and InputError for an answer that does
-        not fit: nothing is resumed then.
+        A turn that is over, or waits and gets no answer, is only shown; but where the time for an answer is
+        over its default counts, and policies in `context` decide what is already open. Raises ThreadError
+        for a thread that is unknown, or that its graph has grown away from, and InputError for an answer
+        that does not fit: nothing is resumed then.
         """
         async with alone(self.home.saver, thread):
             about, graph = await self._known(thread)
-            options = options_of({**about.context, **(context or {})})
+            options = options_of(merged(about.context, context or {}))
             head = await self._head(graph, thread)
             stands = about.outcome(head)
             if answer is not None and stands != "waiting":
                 raise InputError(f"thread {thread!r} asks nothing ({stands}): leave the answer out")
-            if stands != "unfinished" and answer is None:
-                await self._refuse_lost(graph, thread, about.name)
+            decided = stands == "waiting" and (POLICIES & set(context or {}) or overdue(head))
+            if stands != "unfinished" and answer is None and not decided:
+                await refuse_lost(self.home.bind(graph), at(thread), about.name)
                 return await self._ended(thread, about, head)
             go: Any = None if about.begun(head) else {"task": about.given}
             if answer is not None:
-                go = Command(resume=answers(questions_of(head), answer))
+                await answers(self.home.bind(graph), thread, head, answer)
+                go = Command(resume=answer)
+            await self._held_against(graph, thread, options, listen, goes_on=about.begun(head))
             await _look_through(options, listen)
             return await self._go(graph, thread, about, go, options, listen, control)
 
@@ -155,9 +170,9 @@ class Session:
     async def _id_of(self, graph: Graph, thread: str, step: str, inside: str) -> str:
         """The id of a step that may be given by its number: of several turns and branches, the newest with it."""
         if step.isdigit():
-            async for found in self.home.bind(graph).aget_state_history(at(thread, namespace=inside)):
-                if (found.metadata or {}).get("step") == int(step):
-                    return str(found.config["configurable"]["checkpoint_id"])
+            for found in await self.home.saver.ahistory(thread, inside):
+                if found.step == int(step):
+                    return str(found.id)
         return step
 
     async def look(self, thread: str) -> Ended:
@@ -179,12 +194,52 @@ class Session:
             raise ThreadError(f"thread {thread!r} has no step {step!r}{where}; list them: motet history {thread}")
         return found
 
-    async def history(self, thread: str, inside: str = "", limit: int | None = None) -> AsyncIterator[StateSnapshot]:
-        """A thread's steps, newest first; those of a nested graph by its namespace."""
+    async def history(self, thread: str, inside: str = "", limit: int | None = None) -> Sequence[Shown]:
+        """A thread's steps, newest first; those of a nested graph by its namespace. `state` has the whole of each."""
         _, graph = await self._known(thread)
         nested.graph_at(graph, thread, inside)
-        async for snapshot in self.home.bind(graph).aget_state_history(at(thread, namespace=inside), limit=limit):
-            yield snapshot
+        return await self.home.saver.ahistory(thread, inside, limit)  # type: ignore[no-any-return]  # any saver
+
+    async def verify(self, thread: str = "") -> list[str]:
+        """Everything that was changed, moved or taken away since it was saved: in a thread, or in the whole database.
+
+        Old steps and records are looked at, too. Raises ThreadError for an unknown thread.
+        """
+        if thread:
+            try:
+                await self.register.known(thread)
+            except IntegrityError as error:
+                return [str(error), *await found_wrong(self.home, thread)]
+        return await found_wrong(self.home, thread)
+
+    async def prune(self, thread: str, keep: int = 1) -> Pruned:
+        """Drop the steps that were saved before the newest turns, save those that these need.
+
+        The thread goes on as before, and forks from every step that is left. Its books stay: what was done,
+        and what it cost. Raises ThreadError for an unknown thread, or one at work, InputError for less than
+        one turn, and IntegrityError for a thread that was changed.
+        """
+        if keep < 1:
+            raise InputError(f"{keep} turns cannot be kept: take 1 or more")
+        async with alone(self.home.saver, thread):
+            _, graph = await self._known(thread)
+            return await pruned(self.home, graph, thread, keep)
+
+    async def diff(self, one: str, other: str = "") -> Differs:
+        """Two runs, step by step: who ran, what was written, what it cost; nested graphs as well.
+
+        Each is THREAD, THREAD@BRANCH or THREAD@STEP. With one name, a branch is held against what it was forked
+        from. Raises ThreadError for an unknown run, and InputError where a second name is needed.
+        """
+        return await difference(self.home, one, other)
+
+    async def replay(self, run: str) -> Replayed:
+        """A turn again, answered by its record: no model, tool or person is asked, and nothing is saved.
+
+        `run` is THREAD, THREAD@BRANCH or THREAD@STEP. Raises ThreadError for an unknown one, and for one
+        with sensitive contents, which are not kept.
+        """
+        return await replay(self.home, run)
 
     async def calls(self, thread: str, step: str = "", inside: str = "") -> list[Record]:
         """What the book holds of a step's turn: all that had begun by then; of a nested graph, its own."""
@@ -229,13 +284,13 @@ class Session:
     async def _ended(self, thread: str, about: About, head: StateSnapshot, stopped: str = "") -> Ended:
         return ended_of(thread, about, head, await self._records(thread, head), stopped=stopped)
 
-    async def _refuse_lost(self, graph: Graph, thread: str, name: str) -> None:
-        """A thread that was to go on in a node that is no more looks as if it were over. Raises ThreadError."""
-        saved = await self.home.saver.aget_tuple(at(thread))
-        waiting = saved.checkpoint["channel_values"] if saved else {}
-        nodes = [c.removeprefix("branch:to:") for c in waiting if c.startswith("branch:to:")]
-        if lost := sorted(set(nodes) - set(graph.nodes)):
-            raise ThreadError(f"thread {thread!r} stopped before {', '.join(lost)}, which {name} no longer has")
+    async def _held_against(
+        self, graph: Graph, thread: str, context: Context, listen: Listen | None, *, goes_on: bool
+    ) -> None:
+        """Say how the code differs from that which left the thread. Raises ThreadError where that matters."""
+        bound, tell = self.home.bind(graph), listen or _unheard
+        for change in await check(bound, at(thread), code_of(graph, context), goes_on=goes_on):
+            tell({"changed": change})
 
     async def _go(
         self,
@@ -252,7 +307,7 @@ class Session:
         try:
             async for _, part in self.home.bind(graph).astream(
                 given,
-                at(thread),
+                discarding(at(thread)) if isinstance(given, dict) else at(thread),
                 context=context,
                 stream_mode="custom",
                 subgraphs=True,
@@ -262,11 +317,6 @@ class Session:
                 tell(part)
         except GraphDrained as drained:
             stopped = drained.reason
-        except (sqlite3.Error, StorageError) as error:
-            raise StorageError(
-                f"the database {self.home.url} stopped working: {error}. What was saved stands: "
-                "mend the cause, then resume"
-            ) from error
         return await self._ended(thread, about, await self._head(graph, thread), stopped)
 
 

@@ -13,7 +13,7 @@ from motet import asking, screen, view
 from motet.ended import Ended
 from motet.progress import Progress
 from motet.session import Session
-from state.errors import MotetError
+from state.errors import InputError, MotetError
 
 EXIT = {"completed": 0, "degraded": 0, "waiting": 3, "out_of_budget": 4, "cancelled": 130}
 
@@ -32,7 +32,10 @@ def turn(where: str | Session, as_json: bool, work: Work) -> int:
             said = asking.ask(ended.questions)
             if said is None:
                 break
-            ended = _once(session, as_json, lambda s, t=ended.thread, a=said, **how: s.resume(t, a, **how))
+            try:
+                ended = _once(session, as_json, lambda s, t=ended.thread, a=said, **how: s.resume(t, a, **how))
+            except InputError as error:  # it does not fit, and can be given again
+                screen.say(str(error), "yellow")
         view.ended(ended, as_json)
         return EXIT.get(ended.outcome, 5)
 

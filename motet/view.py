@@ -149,25 +149,44 @@ def _short(text: str) -> str:
     return one if len(one) <= LONG else one[: LONG - 1] + "…"
 
 
-def history(snapshots: list[Any], as_json: bool) -> None:
+def history(steps: Iterable[Any], as_json: bool) -> None:
     """The steps of a thread."""
     rows = [
         {
-            "at": s.config["configurable"]["checkpoint_id"],
-            "step": (s.metadata or {}).get("step"),
-            "when": s.created_at,
+            "at": s.id,
+            "step": s.step,
+            "when": s.at,
             "next": list(s.next),
-            "branch": s.values.get("branch") or "main",
-            "turn": s.values.get("turn") or 0,
-            "outcome": s.values.get("outcome") or "",
+            "branch": s.branch,
+            "turn": s.turn,
+            "outcome": s.outcome,
         }
-        for s in snapshots
+        for s in steps
     ]
     if as_json:
         dump(rows)
         return
     shown = [(r["at"], r["step"], r["turn"], r["branch"], ", ".join(r["next"]) or "end", r["outcome"]) for r in rows]
     show(table("at", "step", "turn", "branch", "next", "outcome", rows=shown))
+
+
+def verified(faults: Sequence[str], thread: str, as_json: bool) -> None:
+    """What is not as it was saved."""
+    if as_json:
+        dump({"thread": thread or None, "faults": list(faults)})
+    elif not faults:
+        say(f"{f'thread {thread}' if thread else 'the database'} is as it was saved", "green")
+    for fault in () if as_json else faults:
+        write(clean(fault))
+
+
+def pruned(found: Any, as_json: bool) -> None:
+    """What was dropped of a thread."""
+    if as_json:
+        dump(asdict(found))
+        return
+    say(f"dropped    {found.dropped} steps of {found.thread}; {found.left} are left, to resume and to fork from")
+    say("kept       its record books; the file keeps its size, and uses the room again")
 
 
 def state(snapshot: Any, records: list[Any], as_json: bool) -> None:

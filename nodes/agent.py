@@ -9,7 +9,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage
@@ -20,10 +21,13 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
 
 from nodes.answer import from_function, from_graph, from_model
-from nodes.asked import Asked, failed
+from nodes.asked import Asked, failed, flagged
 from nodes.person import from_person, stand_in
 from nodes.recall import keep, recall
+from nodes.replayed import is_ours, kept, replayed
 from nodes.request import called
+from nodes.review import MOST, reviewed
+from runtime.breaker import admitted
 from runtime.cost import calls_of
 from runtime.failures import failure_of
 from runtime.models import name_of
@@ -32,10 +36,12 @@ from runtime.veil import key
 from state.agent import Agent, Failure, Person, Reply
 from state.budget import Limit
 from state.cost import NONE, Calls, total
-from state.errors import BudgetError, StorageError
+from state.errors import BudgetError, MotetError, OutputError, StorageError
 from state.record import Kind, digest
 from state.task import Task
 from state.turn import explain
+
+BY_A_PERSON = "answered by a person"
 
 Function = Callable[[Any], Any]
 By = BaseChatModel | Pregel[Any, Any, Any, Any] | Function | Person | None
@@ -67,7 +73,7 @@ class Bound:
     def leaf(self) -> bool:
         """Whether no graph and no person can be met below: such a call needs no node of its own."""
         own = self.graph is None and not isinstance(self.by, Person) and self.agent.on_failure.action != "escalate"
-        return own and all(b.leaf for b in self.fallbacks)
+        return own and not self.agent.review and all(b.leaf for b in self.fallbacks)
 
     @property
     def calls(self) -> Calls:
@@ -80,7 +86,8 @@ class Bound:
         else:
             once = NONE
         spare = total(b.calls for b in self.fallbacks).times(0, 1)
-        return once.times(1, policy.attempts if policy.action == "retry" else 1) + spare
+        tries = once.times(1, policy.attempts if policy.action == "retry" else 1) + spare
+        return tries.times(1, 1 + MOST) if self.agent.review else tries
 
 
 async def call(
@@ -129,7 +136,23 @@ async def call(
     if (before := _asked_a_person(asked)) is not None:
         return await _escalated(asked, before, config)
     reply = await _once(bound, asked, config)
-    return reply if reply.error is None else await _after_failure(bound, asked, reply, config)
+    if reply.error is not None:
+        reply = await _after_failure(bound, asked, reply, config)
+    if not agent.review or history is not None or isinstance(bound.by, Person) or reply.reason == BY_A_PERSON:
+        return reply
+    return await reviewed(asked, reply, config, partial(_again, bound, asked, config))
+
+
+async def _again(bound: Bound, asked: Asked, config: RunnableConfig, task: Task, suffix: str) -> Reply:
+    """Another call of an agent whose answer was sent back, within what is left to it."""
+    return await call(
+        replace(bound, agent=replace(bound.agent, review=False)),
+        task,
+        visit=asked.visit + suffix,
+        config=config,
+        runtime=asked.runtime,
+        budget=asked.run.ledger.left(asked.place.below(asked.visit).path),
+    )
 
 
 def _taken(agent: Agent, value: BaseModel | Mapping[str, Any]) -> BaseModel:
@@ -158,6 +181,8 @@ async def _once(bound: Bound, asked: Asked, config: RunnableConfig) -> Reply:
     kind: Kind = (
         "graph" if bound.graph else "model" if bound.by is None or isinstance(bound.by, BaseChatModel) else "function"
     )
+    if not (bound.graph is not None and is_ours(bound.graph)) and (said := replayed(asked, kind)) is not None:
+        return said
     done = asked.run.book.finished(asked.place.path, asked.visit, kind, task=asked.task, digest=asked.digest)
     if done is not None:
         return Reply(**done["content"])
@@ -169,14 +194,44 @@ async def _once(bound: Bound, asked: Asked, config: RunnableConfig) -> Reply:
         raise  # what cannot be kept is no agent's failure
     except BudgetError as error:
         fault = Failure(kind="BudgetError", message=str(error), owner="environment", at=asked.agent.name)
-        return replace(failed(asked.agent, fault), outcome="out_of_budget")
+        return await kept(asked, kind, replace(failed(asked.agent, fault), outcome="out_of_budget"))
     except Exception as error:  # the policy decides what follows, not an exception that happens to escape
         if is_invalid_resume(error):
             raise  # a person's answer to a question inside did not fit: the question stays open
-        return failed(asked.agent, failure_of(error, at=asked.agent.name))
+        return await kept(asked, kind, failed(asked.agent, failure_of(error, at=asked.agent.name)))
 
 
 async def _answer(bound: Bound, asked: Asked) -> Reply:
+    """Ask whoever answers. Raises BreakerError, and asks nobody, where too many calls of the agent failed lately."""
+    agent = asked.agent
+    with admitted(f"agent {agent.name}", agent.responsibility, agent.instructions, bound.by) as admission:
+        try:
+            reply = await _answered(bound, asked)
+        except Exception as error:
+            admission.well = _says(bound, asked, error)
+            raise
+        admission.well = not flagged(reply) if reply.error is None else _says(bound, asked, reply)
+        return reply
+
+
+def _says(bound: Bound, asked: Asked, what: Exception | Reply) -> Literal[False] | None:
+    """Whether a failure is the agent's own, or says nothing of it: None.
+
+    What a model's server does is for its own breaker to count; a function has no other than this.
+    """
+    if isinstance(what, Reply):
+        fault = what.error if what.outcome == "failed" else None
+    else:
+        ours = isinstance(what, MotetError) and not isinstance(what, OutputError)
+        no_failure = ours or isinstance(what, GraphBubbleUp) or is_invalid_resume(what)
+        fault = None if no_failure else failure_of(what, at=asked.agent.name)
+    if fault is None or asked.left() <= 0:
+        return None
+    a_function = bound.graph is None and bound.by is not None and not isinstance(bound.by, BaseChatModel)
+    return False if fault.owner == "receiver" or a_function else None
+
+
+async def _answered(bound: Bound, asked: Asked) -> Reply:
     if isinstance(bound.by, Pregel):
         return await from_graph(asked, bound.by)
     if bound.by is None or isinstance(bound.by, BaseChatModel):
@@ -210,6 +265,9 @@ async def _after_failure(bound: Bound, asked: Asked, reply: Reply, config: Runna
         return reply
     if policy.action == "retry":
         for _ in range(policy.attempts - 1):
+            once_more = max(1, reply.usage.get("calls", 0))  # a team's failure made as many calls as it will make again
+            if reply.error.kind == "BreakerError" or asked.left() <= 0 or not asked.run.may_retry(once_more):
+                break
             reply = await _once(bound, asked, config)
             if reply.error is None or reply.outcome == "out_of_budget":
                 return reply
@@ -257,7 +315,7 @@ async def _escalated(asked: Asked, reply: Reply, config: RunnableConfig) -> Repl
     said, output = await stand_in(asked, config, case, visit=_person(asked), kind="escalation")
     if output is None:
         return replace(reply, outcome="escalated", reason=f"a person declined: {said.message or reply.reason}")
-    return Reply(agent=asked.agent.name, output=output, reason="answered by a person")
+    return Reply(agent=asked.agent.name, output=output, reason=BY_A_PERSON)
 
 
 def as_node(

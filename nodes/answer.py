@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,17 +13,23 @@ from langchain_core.messages import HumanMessage, message_to_dict
 from langgraph.errors import GraphBubbleUp, is_invalid_resume
 from langgraph.pregel import Pregel
 
-from nodes.asked import Asked, checked, finished, violated
+from nodes.asked import Asked, checked, cut_short, failed, finished, violated
 from nodes.meter import Meter
 from nodes.prompt import mending, opening, read_answer, render, tool_specs, unreadable, whole_message
+from nodes.replayed import is_ours
 from nodes.request import Request
+from runtime.apart import ended, on_a_thread
+from runtime.deadline import within
 from runtime.run import told
 from state.agent import Agent, Failure, Reply, Text
+from state.blame import passed_up
 from state.budget import Limit
 from state.errors import OutputError
 from state.record import usage_by_agent
 from state.task import Task
 from state.usage import total
+
+LATE = 1.1  # times its limit, after which a graph of ours that does not end by itself is cut off
 
 
 async def from_model(asked: Asked, llm: BaseChatModel | None) -> Reply:
@@ -56,16 +64,20 @@ async def from_model(asked: Asked, llm: BaseChatModel | None) -> Reply:
 
 
 async def from_function(asked: Asked, function: Callable[[Any], Any]) -> Reply:
-    """Call a Python function with the validated input; sync ones run on a thread."""
+    """Call a Python function with the validated input; sync ones run on a thread, and are left there when late."""
     record = await asked.run.book.start("function", **asked.about())
+    asked.run.functions += 1
     try:
-        async with asked.run.room.place(), asyncio.timeout(asked.seconds_left()):
-            raw = await function(asked.given) if _is_async(function) else await asyncio.to_thread(function, asked.given)
+        async with asked.run.room.place(asked.left()):
+            seconds = asked.seconds_left(asked.agent.limits.seconds)
+            work = function(asked.given) if _is_async(function) else on_a_thread(function, asked.given)
+            with within(seconds):
+                raw = await ended(work, seconds)
         output = checked(asked.agent, raw)
     except GraphBubbleUp:
         raise
     except BaseException as error:
-        await asked.run.book.end(record, "failed", owner="receiver", reason=f"{type(error).__name__}: {error}"[:400])
+        await asked.run.book.end(record, **cut_short(error))
         raise
     reply = finished(asked.agent, output, flag=violated(asked, output))
     await asked.run.book.end(record, "completed", **asked.shown(reply))
@@ -80,26 +92,37 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
     """Run a nested graph: one of ours by its shared channels, any other by `messages`, metered."""
     agent, book = asked.agent, asked.run.book
     place = asked.place.below(asked.visit)
-    ours = "outcome" in graph.channels and "task" in graph.channels
+    ours = is_ours(graph)
     config = told(place)
     config["recursion_limit"] = int((graph.config or {}).get("recursion_limit", 1000))
     if agent.limits.tokens_per_run is not None:
         asked.run.limit_call(asked.place, asked.visit, Limit(tokens=agent.limits.tokens_per_run))
     open_ = [r for r in book.of(asked.place.path, asked.visit, "graph") if not r["outcome"] and r["task"] == asked.task]
     record = open_[-1] if open_ else await book.start("graph", **asked.about())
+    limit, began = agent.limits.seconds_per_call, time.monotonic()
     try:
+        seconds = asked.seconds_left(math.inf if limit is None else limit)
         if ours:
             task = asked.given if isinstance(asked.given, Task) else Task(goal=asked.given.model_dump_json())
-            reply = _ours(agent, await graph.ainvoke({"task": task.model_dump(mode="json")}, config))
+            with within(seconds):  # its own doors heed that, and it ends with the best it has
+                async with asyncio.timeout(None if limit is None else seconds * LATE):
+                    found = await graph.ainvoke({"task": task.model_dump(mode="json")}, config)
+            reply = _ours(agent, found)
+            if not reply.ok and limit is not None and time.monotonic() >= began + limit and asked.left() > 0:
+                raise TimeoutError(f"no answer within {limit:g} s; {reply.reason}")
         else:
             config["callbacks"] = [Meter(asked, place)]
-            found = await graph.ainvoke({"messages": [HumanMessage(render(asked.given))]}, config)
+            with within(seconds):
+                async with asyncio.timeout(None if seconds == math.inf else seconds):
+                    found = await graph.ainvoke({"messages": [HumanMessage(render(asked.given))]}, config)
             reply = finished(agent, checked(agent, {"text": found["messages"][-1].text}))
+        if reply.ok and not reply.reason and (broken := violated(asked, reply.output or {})):
+            reply = replace(finished(agent, reply.output or {}, flag=broken), citations=reply.citations)
     except GraphBubbleUp:
         raise  # it is not over: a question inside, or a drain
     except BaseException as error:
         if not is_invalid_resume(error):
-            await book.end(record, "failed", owner="receiver", reason=f"{type(error).__name__}: {error}"[:400])
+            await book.end(record, **cut_short(error))
         raise
     used = total(usage_by_agent(book.under(place.path)).values())
     reply = replace(reply, usage=used)
@@ -110,8 +133,8 @@ async def from_graph(asked: Asked, graph: Pregel[Any, Any, Any, Any]) -> Reply:
 def _ours(agent: Agent, found: dict[str, Any]) -> Reply:
     outcome, reason, answer = found.get("outcome") or "failed", found.get("reason") or "", found.get("answer")
     if answer is None or outcome == "failed":  # what a failed graph has is not what was asked of it
-        fault = Failure(kind="NestedFailure", message=reason or "no answer", owner="receiver", at=agent.name)
-        return Reply(agent=agent.name, output=None, outcome=outcome, reason=f"{agent.name}: {reason}", error=fault)  # type: ignore[arg-type]  # written by our own patterns
+        fault = Failure(kind="NestedFailure", message="no answer", owner="receiver", at=agent.name)
+        return replace(failed(agent, passed_up(fault, reason) if reason else fault), outcome=outcome)  # type: ignore[arg-type]  # written by our own patterns
     if agent.output is Text and "text" not in answer:  # its answer has a form of its own; its last message says it
         answer = {"text": found["messages"][-1].text}
     return replace(finished(agent, checked(agent, answer)), outcome=outcome, reason=reason)  # type: ignore[arg-type]  # as above

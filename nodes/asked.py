@@ -1,5 +1,6 @@
 """One call on its way through the door, and how what comes back is held against the contract."""
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -8,9 +9,12 @@ from langchain_core.messages import AnyMessage
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, ValidationError
 
-from nodes.prompt import whole
+from nodes.prompt import voice_of, whole
+from runtime import deadline
+from runtime.failures import failure_of
 from runtime.run import Place, Run
 from state.agent import Agent, Failure, Reply, Text
+from state.blame import blamed
 from state.errors import BudgetError, OutputError
 from state.plain import unsavable
 from state.turn import explain
@@ -39,6 +43,7 @@ class Asked:
             "task": self.task,
             "digest": self.digest,
             "tier": self.agent.tier,
+            "voice": voice_of(self.agent),
             **({"sensitive": True} if self.agent.sensitive else {}),
         }
 
@@ -48,21 +53,28 @@ class Asked:
             {"agent": self.agent.name, "path": self.place.path, "visit": self.visit, "call": what}
         )
 
-    def seconds_left(self) -> float:
-        """Seconds that a call may take now. Raises BudgetError when there are none."""
-        seconds = [self.agent.limits.seconds_per_call]
+    def left(self) -> float:
+        """Seconds until the run, the task or whoever called is out of time: below 0 when it is, or infinite."""
+        seconds = [deadline.left()]
         if (left := self.run.seconds_left) is not None:
             seconds.append(left)
-        if (deadline := getattr(self.given, "deadline", None)) is not None:
-            seconds.append(deadline - time.time())
-        if min(seconds) <= 0:
-            raise BudgetError("the time is up")
+        if (until := getattr(self.given, "deadline", None)) is not None:
+            seconds.append(until - time.time())
         return min(seconds)
+
+    def seconds_left(self, own: float) -> float:
+        """Seconds that a call may take now, `own` at most. Raises BudgetError when there are none."""
+        seconds = min(own, self.left())
+        if seconds <= 0:
+            raise BudgetError("the time is up")
+        return seconds
 
     def shown(self, reply: Reply) -> dict[str, Any]:
         """What the book keeps of a reply: all of it; it shows nothing of what is sensitive."""
         return {"content": plain(reply)}
 
+
+VIOLATES = "violates"  # the word by which a flagged reply says so
 
 REPLY = tuple(f.name for f in fields(Reply))
 
@@ -102,16 +114,26 @@ def finished(agent: Agent, output: dict[str, Any], *, flag: str = "") -> Reply:
         agent=agent.name,
         output=output,
         outcome="degraded" if flag else "completed",
-        reason=f"{agent.name} violates {flag}" if flag else "",
+        reason=f"{agent.name} {VIOLATES} {flag}" if flag else "",
         confidence=output.get("confidence"),
         reasoning=str(output.get("reasoning") or ""),
         citations=tuple(c for c in output.get("citations") or () if isinstance(c, str)),
     )
 
 
+def cut_short(error: BaseException) -> dict[str, Any]:
+    """How a record ends that brought nothing, where the failure is not the model's."""
+    if isinstance(error, asyncio.CancelledError):
+        return {"outcome": "cancelled", "owner": "environment", "reason": "cancelled"}
+    fault = failure_of(error, at="")
+    return {"outcome": "failed", "owner": fault.owner, "reason": f"{fault.kind}: {fault.message}"[:400]}
+
+
+def flagged(reply: Reply) -> bool:
+    """Whether an output breaks one of its own agent's invariants."""
+    return reply.reason.startswith(f"{reply.agent} {VIOLATES} ")
+
+
 def failed(agent: Agent, fault: Failure) -> Reply:
     """The reply of a call that brought nothing."""
-    whose = "" if fault.owner == "receiver" else f" ({fault.owner})"
-    return Reply(
-        agent=agent.name, output=None, outcome="failed", reason=f"{agent.name}{whose}: {fault.message}", error=fault
-    )
+    return Reply(agent=agent.name, output=None, outcome="failed", reason=blamed(fault), error=fault)

@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from nodes.agent import Bound, call
 from nodes.asked import failed
 from state.agent import Failure, Owner, Reply
+from state.blame import says
 from state.pipeline import State, Transform, answer_of, outcome_of, plain, rebuilt, returns
 from state.task import Task
 from state.turn import ended, task_of
@@ -79,7 +80,7 @@ def _update(
     if reply.outcome != "completed" or reply.reason:
         skipped = this.optional and not reply.ok
         reason = reply.reason or reply.outcome
-        reason = reason if reason.startswith((f"{this.name}:", f"{this.name} (")) else f"{this.name}: {reason}"
+        reason = reason if says(this.name, reason) else f"{this.name}: {reason}"
         marks[this.name] = {"outcome": reply.outcome, "reason": reason, "skipped": skipped}
         update["marks"] = {this.name: marks[this.name]}
     broken = not this.optional and not reply.ok

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from state.agent import Agent, Text
 from state.errors import OutputError
 from state.plain import unsavable
+from state.record import digest
 from state.task import Task
 from state.tool import Tool
 from state.turn import explain
@@ -69,6 +70,17 @@ def spec_of(tool: Tool) -> dict[str, Any]:
     schema = tool.args.model_json_schema()
     schema.pop("title", None)
     return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
+
+
+def voice_of(agent: Agent) -> str:
+    """Short digests of what an agent's model is told beside its input: the prompt, then the tools."""
+    return _voice(agent.responsibility, agent.instructions, agent.output, agent.tools)
+
+
+@lru_cache(maxsize=1024)
+def _voice(responsibility: str, instructions: str, output: type[BaseModel], tools: tuple[Tool, ...]) -> str:
+    prompt, offered = digest([responsibility, instructions, form_of(output)]), digest([spec_of(t) for t in tools])
+    return f"{prompt[:8]}.{offered[:8]}"
 
 
 def read_answer(agent: Agent, message: AIMessage) -> dict[str, Any]:

@@ -8,16 +8,17 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage, messages_from_dict
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
-from pydantic import ValidationError
 
-from nodes import human
 from nodes.agent import Bound, call
+from nodes.approval import decided, passed, rejected
+from nodes.doubt import settle
 from state.agent import Agent
-from state.decision import ActionRequest, Decisions
-from state.react import State, irreversible, same_call
+from state.effect import undecided
+from state.errors import DoubtError
+from state.react import State, same_call
 from state.task import Task
-from state.turn import concluded, ended, explain, steps_left, task_of
-from tools.guard import execute, find
+from state.turn import concluded, ended, steps_left, task_of
+from tools.guard import execute
 
 Node = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -52,64 +53,87 @@ def think(bound: Bound) -> Node:
 
 
 def gate(agent: Agent) -> Node:
-    """One question for all calls of the batch that cannot be undone; decisions go by position, as ids may repeat."""
+    """One question for all calls of the batch that cannot be undone; decisions go by position, as ids may repeat.
+
+    Behind the tools, one for all calls that may have taken effect.
+    """
 
     async def gate(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-        waiting = {n: c for n, c in enumerate(calls_of(state)) if irreversible([c], agent.tools)}
-        actions = [
-            ActionRequest(name=c["name"], args=c["args"], description=_describe(agent, c)) for c in waiting.values()
-        ]
-
-        def refuse(said: Decisions) -> str:
-            pairs = zip(waiting.values(), said.decisions, strict=True)
-            faults = (_unfit(agent, c["name"], d.args or {}) for c, d in pairs if d.type == "edit")
-            return next(filter(None, faults), "")
-
-        said = await human.approve(
-            actions, agent=agent.name, visit=f"gate/{state['steps']}", config=config, runtime=runtime, refuse=refuse
+        if doubts := undecided(state.get("doubts")):
+            visit = f"gate/{state['steps']}/doubt"
+            return {"doubts": await settle(doubts, agent=agent.name, visit=visit, config=config, runtime=runtime)}
+        made = await decided(
+            calls_of(state), None, agent=agent, visit=f"gate/{state['steps']}", config=config, runtime=runtime
         )
-        return {"decisions": {str(n): d.model_dump(mode="json") for n, d in zip(waiting, said, strict=True)}}
+        return {"decisions": made}
 
     return gate
 
 
 def act(agent: Agent) -> Node:
-    """All calls of the batch at once, each through the guard; a repeated one is answered from memory."""
+    """All calls of the batch at once, each through the guard; a repeated one is answered from memory.
+
+    While it is open whether one of them took effect there are no results: those that ended are in the book.
+    """
 
     async def act(state: State, config: RunnableConfig, runtime: Runtime[Any]) -> dict[str, Any]:
-        decided, known = state.get("decisions") or {}, _results(state.get("scratch") or [])
+        # first of all: it may ask, about a call that changed since it was let pass, or that a policy names
+        allowed = await decided(
+            calls_of(state),
+            state.get("decisions"),
+            agent=agent,
+            visit=f"gate/{state['steps']}",
+            config=config,
+            runtime=runtime,
+        )
+        known = _results(state.get("scratch") or [])
+        settled = state.get("doubts") or {}
         begun: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
         async def one(n: int, wanted: dict[str, Any]) -> ToolMessage:
-            decision = decided.get(str(n)) or {"type": "approve"}
-            args = decision["args"] if decision["type"] == "edit" else wanted["args"]
+            decision = allowed.get(str(n)) or {"type": "approve"}
+            args = passed(wanted, decision)["args"]
             same = same_call({"name": wanted["name"], "args": args})
             if decision["type"] == "reject":
-                why = decision.get("message") or "no reason given"
-                result: dict[str, Any] = {"error": f"rejected by a person: {why}", "retryable": False, "suggestion": ""}
+                result: dict[str, Any] = {"error": rejected(decision), "retryable": False, "suggestion": ""}
             elif same in known:
-                result = {"note": AGAIN, "value": known[same]}
+                result = {**known[same], "note": AGAIN}
             elif same in begun:
                 result = {"note": AGAIN, **await begun[same]}
             else:
                 visit = f"act/{state['steps']}/{n}"
-                work = execute(agent, wanted["name"], args, visit=visit, config=config, runtime=runtime)
-                begun[same] = asyncio.create_task(work)
+                begun[same] = asyncio.create_task(
+                    execute(
+                        agent,
+                        wanted["name"],
+                        args,
+                        visit=visit,
+                        config=config,
+                        runtime=runtime,
+                        settled=settled.get(visit),
+                    )
+                )
                 result = await begun[same]
+            marks = {"edited": args} if decision["type"] == "edit" else {}
+            if result.get("final"):
+                marks["final"] = True
             return ToolMessage(
                 json.dumps(result, ensure_ascii=False),
                 tool_call_id=wanted["id"],
                 name=wanted["name"],
                 id=f"result-{wanted['id']}-{state['steps']}-{n}",
-                artifact={"edited": args} if decision["type"] == "edit" else None,
+                artifact=marks or None,
                 status="error" if "error" in result else "success",
             )
 
         ends = await asyncio.gather(*(one(n, c) for n, c in enumerate(calls_of(state))), return_exceptions=True)
+        doubts = {}
         for end in ends:
-            if isinstance(end, BaseException):  # a drain, once the tools at work have come to their end
+            if isinstance(end, DoubtError):
+                doubts[end.visit] = end.doubt
+            elif isinstance(end, BaseException):  # a drain, once the tools at work have come to their end
                 raise end
-        return {"scratch": ends, "decisions": {}}
+        return {"doubts": doubts} if doubts else {"scratch": ends, "decisions": {}, "doubts": {}}
 
     return act
 
@@ -121,18 +145,21 @@ def calls_of(state: State) -> list[dict[str, Any]]:
     return [dict(c) for c in last.tool_calls] if isinstance(last, AIMessage) else []
 
 
-def _results(scratch: list[AnyMessage]) -> dict[str, Any]:
-    """Results by call as it was run, of all that went well this turn. They stand in the order of the calls."""
-    out: dict[str, Any] = {}
+def _results(scratch: list[AnyMessage]) -> dict[str, dict[str, Any]]:
+    """Results by call as it was run, of all that went well this turn, or must not be tried again.
+
+    They stand in the order of the calls.
+    """
+    out: dict[str, dict[str, Any]] = {}
     calls: list[dict[str, Any]] = []
     for message in scratch:
         if isinstance(message, AIMessage):
             calls = [dict(c) for c in message.tool_calls]
         elif isinstance(message, ToolMessage) and calls:
             asked = calls.pop(0)
-            if message.status == "success":
-                ran = asked | {"args": (message.artifact or {}).get("edited", asked["args"])}
-                out[same_call(ran)] = json.loads(message.text).get("value")
+            marks = message.artifact or {}
+            if message.status == "success" or marks.get("final"):
+                out[same_call(asked | {"args": marks.get("edited", asked["args"])})] = json.loads(message.text)
     return out
 
 
@@ -140,18 +167,3 @@ def _best(scratch: list[AnyMessage]) -> dict[str, Any] | None:
     """What a loop that was stopped has: the last words of its model, if it said any."""
     said = next((m.text for m in reversed(scratch) if isinstance(m, AIMessage) and m.text.strip()), None)
     return {"text": said, "citations": [], "confidence": None} if said else None
-
-
-def _unfit(agent: Agent, name: str, args: dict[str, Any]) -> str:
-    tool = find(agent.tools, name)
-    try:
-        if tool is not None:
-            tool.args.model_validate(args)
-    except ValidationError as error:
-        return f"{name}: the edited arguments do not fit: {explain(error)}"
-    return ""
-
-
-def _describe(agent: Agent, wanted: dict[str, Any]) -> str:
-    tool = find(agent.tools, wanted["name"])
-    return f"{agent.name} wants to run {wanted['name']}: {tool.description if tool else ''}".strip()

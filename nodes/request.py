@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 from langchain_core.exceptions import ModelError
@@ -13,12 +14,13 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 from nodes.asked import Asked
 from nodes.heard import Heard, broken_off
 from nodes.unheard import ask, unheard
-from runtime.failures import TRIES, failure_of, pause, turned_away
+from runtime.breaker import Admission, admitted
+from runtime.failures import TRIES, failure_of, held_against, pause, turned_away
 from runtime.ledger import UNLIMITED, Hold
-from runtime.models import Price, model, most_tokens, name_of, price_of, priced, prices, ready, shown
+from runtime.models import Price, identity, model, most_tokens, names_of, price_of, priced, prices, ready, shown
 from state.agent import Reply
 from state.budget import Amount
-from state.errors import BudgetError, EndpointError, InputError, OutputError
+from state.errors import BreakerError, BudgetError, EndpointError, InputError, MotetError, OutputError
 from state.record import Record
 
 OWN = "motet:counted"  # on the door's own requests, so that a meter around a foreign graph does not count them again
@@ -35,27 +37,45 @@ class Request:
     def __init__(self, asked: Asked, llm: BaseChatModel | None, tools: list[dict[str, Any]]) -> None:
         self.asked, self.tools = asked, tools
         agent, context = asked.agent, asked.run.context
-        self.name = name_of(agent.tier, context) if llm is None else called(llm)
+        self.name, *self.others = names_of(agent.tier, context) if llm is None else (called(llm),)
         self.own, self.price = llm, Price()
         self.llm: BaseChatModel
+        self.prepared = False
         self.scopes = ("", f"agent:{agent.name}", *asked.place.above, asked.place.below(asked.visit).path)
         if agent.limits.tokens_per_run is not None:
             asked.run.limit_agent(agent.name, agent.limits.tokens_per_run)
         self.record: Record | None = None
 
     async def send(self, messages: list[AnyMessage]) -> AIMessage:
-        """The model's next message. Raises BudgetError, or the last failure once retrying is over."""
-        if self.record is None:
-            await self._prepare()
+        """The model's next message, or that of the next one where a model fails for good.
+
+        Raises BudgetError, or the last failure once retrying is over.
+        """
+        while True:
+            if not self.prepared:
+                await self._prepare()
+            try:
+                return await self._retried(messages)
+            except (GraphBubbleUp, BudgetError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                its_own = isinstance(error, BreakerError | EndpointError) or not isinstance(error, MotetError)
+                if not self.others or not its_own or self.asked.left() <= 0:
+                    raise
+                self.name, self.prepared = self.others.pop(0), False
+
+    async def _retried(self, messages: list[AnyMessage]) -> AIMessage:
+        """One model's message. Raises its last failure."""
+        most = self.asked.agent.limits.seconds
         for attempt in range(TRIES):
             try:
                 return await self._attempt(messages)
-            except (GraphBubbleUp, BudgetError, asyncio.CancelledError):
+            except (GraphBubbleUp, BudgetError, BreakerError, asyncio.CancelledError):
                 raise
             except Exception as error:
                 fault = failure_of(error, at=self.asked.agent.name)
                 wait = pause(error, attempt)
-                if not fault.retryable or wait is None or attempt + 1 == TRIES or wait >= self.asked.seconds_left():
+                if not fault.retryable or wait is None or attempt + 1 == TRIES or wait >= min(most, self.asked.left()):
                     raise
                 if not self.asked.run.may_retry():
                     raise
@@ -88,42 +108,54 @@ class Request:
                 f"a budget in dollars needs the price of {self.name}: add it to the table that MOTET_PRICES names, "
                 "or give the budget in tokens"
             )
-        self.price = price or Price()
+        self.price, self.prepared = price or Price(), True
 
     async def _attempt(self, messages: list[AnyMessage]) -> AIMessage:
         asked, run = self.asked, self.asked.run
-        async with run.room.place():
+        async with run.room.place(asked.left()):
             if asked.runtime.drain_requested:
                 raise GraphDrained(asked.runtime.drain_reason or "shutdown")
-            seconds = asked.seconds_left()
-            tokens_in = most_tokens(self.llm, messages, self.tools)  # type: ignore[arg-type]  # AnyMessage is BaseMessage
-            hold, cap = await self._reserve(tokens_in)
-            record = self.record = run.book.note(
-                "model",
-                **asked.about(),
-                model=shown(self.name),
-                tokens_in=tokens_in,
-                tokens_out=cap,
-                cost_microusd=self.price.of(tokens_in, cap),
-            )
-            message, used = None, Amount(1, tokens_in, self.price.of(tokens_in, 0))
-            asked.tell("started")
-            try:
-                await run.book.save(record)
-                message = await self._ask(messages, cap, seconds)
-                used = self._settle(record, message, tokens_in, cap)
-                return self._usable(message, cap)
-            except BaseException as error:
-                if message is None:
-                    used = Amount(1) if turned_away(error) else used
-                    record["tokens_in"], record["tokens_out"], record["cost_microusd"] = used.tokens, 0, used.microusd
-                await run.book.end(record, **_blame(error, asked.agent.name))
-                raise
-            finally:
-                run.ledger.settle(hold, used)
-                asked.tell("ended")
-                if (nearly := run.warning()) is not None:
-                    asked.runtime.stream_writer({"budget": nearly})
+            asked.seconds_left(math.inf)
+            with admitted(f"model {shown(self.name)}", *identity(self.name, self.llm)) as admission:
+                return await self._made(messages, admission)
+
+    async def _made(self, messages: list[AnyMessage], admission: Admission) -> AIMessage:
+        asked, run, own = self.asked, self.asked.run, self.asked.agent.limits.seconds
+        tokens_in = most_tokens(self.llm, messages, self.tools)  # type: ignore[arg-type]  # AnyMessage is BaseMessage
+        hold, cap = await self._reserve(tokens_in)
+        seconds = min(own, asked.left())
+        if seconds <= 0:
+            run.ledger.settle(hold, Amount())
+            raise BudgetError("the time is up")
+        record = self.record = run.book.note(
+            "model",
+            **asked.about(),
+            model=shown(self.name),
+            tokens_in=tokens_in,
+            tokens_out=cap,
+            cost_microusd=self.price.of(tokens_in, cap),
+        )
+        message, used = None, Amount(1, tokens_in, self.price.of(tokens_in, 0))
+        asked.tell("started")
+        try:
+            await run.book.save(record)
+            message = await self._ask(messages, cap, seconds)
+            admission.well = True
+            used = self._settle(record, message, tokens_in, cap)
+            return self._usable(message, cap)
+        except BaseException as error:
+            if message is None:
+                in_time = seconds == own or not isinstance(error, TimeoutError)  # else the run was out of time
+                admission.well = False if in_time and isinstance(error, Exception) and held_against(error) else None
+                used = Amount(1) if turned_away(error) else used
+                record["tokens_in"], record["tokens_out"], record["cost_microusd"] = used.tokens, 0, used.microusd
+            await run.book.end(record, **_blame(error, asked.agent.name))
+            raise
+        finally:
+            run.ledger.settle(hold, used)
+            asked.tell("ended")
+            if (nearly := run.warning()) is not None:
+                asked.runtime.stream_writer({"budget": nearly})
 
     async def _ask(self, messages: list[AnyMessage], cap: int, seconds: float) -> AIMessage:
         options: dict[str, Any] = {"max_tokens": cap}
@@ -202,7 +234,11 @@ class Request:
                 raise BudgetError("what is left of the budget does not pay for an answer")
             try:
                 want = Amount(1, tokens_in + cap, self.price.of(tokens_in, cap))
-                return await ledger.reserve(want, self.scopes), cap
+                left = self.asked.left()
+                async with asyncio.timeout(None if left == math.inf else left):
+                    return await ledger.reserve(want, self.scopes), cap
+            except TimeoutError as error:
+                raise BudgetError("the time is up: it went by in waiting for what others may give back") from error
             except BudgetError:
                 if min(most, *self._affordable(tokens_in)) >= cap:
                     raise

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from langgraph.store.base import BaseStore, PutOp
 
 from runtime.veil import hidden, keyed
-from state.errors import StorageError
+from state.errors import MotetError, StorageError
 from state.record import Kind, Record, record_id, timeline, under
 from state.record import digest as digest_of
 
@@ -30,6 +30,9 @@ class QuickStore(Protocol):
     def put_later(self, op: PutOp) -> None:
         """Write with whatever is written next."""
 
+    async def records(self, namespace: tuple[str, ...]) -> list[Any]:
+        """All of a book. Raises IntegrityError where it is not as it was saved."""
+
 
 class Book:
     """The records of one turn of one thread. Reads come from memory, writes go through to the store."""
@@ -46,6 +49,10 @@ class Book:
     async def load(self) -> "Book":
         """Read what is already there: nothing on a new turn, all that happened before on a resume."""
         offset, page = 0, PAGE
+        if self._quick is not None:
+            for record in await self._quick.records(self.namespace):
+                self._keep(record)
+            page = 0
         while self.store is not None and page == PAGE:
             items = await self.store.asearch(self.namespace, limit=PAGE, offset=offset)
             for item in items:
@@ -144,8 +151,12 @@ class Book:
                     return None
             await self.store.aput(self.namespace, key, kept, index=False)
             return None
+        except MotetError:
+            raise
         except Exception as error:  # whichever store it is
-            raise StorageError(f"the record book cannot be written: {error}") from error
+            raise StorageError(
+                f"the record book cannot be written: {error}. What was saved stands: mend the cause, then resume"
+            ) from error
 
 
 def label(text: str) -> str:

@@ -2,18 +2,20 @@
 
 import math
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from langchain_core.exceptions import ModelError
+from langchain_core.exceptions import ModelError, ModelRateLimitError
 
 from state.agent import Failure, Owner
-from state.errors import BudgetError, EndpointError, InputError, OutputError, ToolError
+from state.errors import BreakerError, BudgetError, EndpointError, InputError, MotetError, OutputError, ToolError
 
 TRIES = 4  # requests for one answer, transient failures included
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more is not waited for
 TRANSIENT = (408, 409, 429)  # statuses below 500 after which the same request may succeed
+NOBODY = (401, 403, 404, 408)  # statuses below 500 that any other request would meet as well
 
 
 def failure_of(error: BaseException, *, at: str) -> Failure:
@@ -31,6 +33,8 @@ def failure_of(error: BaseException, *, at: str) -> Failure:
         again = error.is_retryable and not exhausted(error)
         owner = "environment" if error.is_retryable else "receiver"
         return Failure(kind=kind, message=message, owner=owner, retryable=again, at=at)
+    if isinstance(error, BreakerError):
+        return Failure(kind=kind, message=message, owner="environment", retryable=True, at=at)
     if isinstance(error, EndpointError | BudgetError):
         return Failure(kind=kind, message=message, owner="environment", at=at)
     if isinstance(error, TimeoutError | ConnectionError):
@@ -62,17 +66,33 @@ def exhausted(error: BaseException) -> bool:
     return code in ("insufficient_quota", "billing_hard_limit_reached")
 
 
+def held_against(error: BaseException) -> bool:
+    """Whether a failed request says that its model is not well: one that asks for patience, or finds fault, is."""
+    if isinstance(error, MotetError) and not isinstance(error, EndpointError):
+        return False
+    status = _status(error)
+    if isinstance(error, ModelRateLimitError) or status == 429:
+        return exhausted(error)
+    return status is None or status >= 500 or status in NOBODY
+
+
 def turned_away(error: BaseException) -> bool:
     """Whether a request was refused before a model saw it, so that nothing was paid for it."""
+    refused = any(type(e).__name__ in ("ConnectError", "ConnectTimeout") for e in _causes(error))
+    return refused or (_status(error) or 0) >= 400 or isinstance(error, ConnectionRefusedError)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     while seen is not None:
-        if (getattr(seen, "status_code", None) or 0) >= 400 or type(seen).__name__ in (
-            "ConnectError",
-            "ConnectTimeout",
-        ):
-            return True
+        yield seen
         seen = seen.__cause__
-    return isinstance(error, ConnectionRefusedError)
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of the HTTP answer that an error, or what caused it, came with."""
+    found = (getattr(e, "status_code", None) for e in _causes(error))
+    return next((s for s in found if isinstance(s, int)), None)
 
 
 def pause(error: BaseException, attempt: int, *, base: float = 0.5, most: float = 20.0) -> float | None:

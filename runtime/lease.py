@@ -8,14 +8,15 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from state.errors import ThreadError
+from state.errors import OvertakenError, ThreadError
 
 SECONDS = 30.0  # that a lease lasts without being renewed; a holder who is known to be dead loses it at once
+LONGEST = 3600.0  # seconds that anybody may hold a thread: what says more is no lease
 
 
 class Lease(NamedTuple):
@@ -28,11 +29,22 @@ class Lease(NamedTuple):
     @property
     def held(self) -> bool:
         """Whether somebody holds it who is, for all that can be known, still there."""
-        return bool(self.holder) and self.expires > time.time() and not _dead(self.holder)
+        return bool(self.holder) and 0 < self.expires - time.time() < LONGEST and not _dead(self.holder)
 
 
 FREE = Lease(0, "", 0.0)
-_HOST = f"{socket.gethostname()}:{uuid.getnode():x}"
+
+
+def _here() -> str:
+    """Where a process is known by its number: this machine, and in it this container."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not on Linux
+        space = ""
+    return f"{socket.gethostname()}:{uuid.getnode():x}:{space}"
+
+
+_HERE = _here()
 
 
 @runtime_checkable
@@ -67,12 +79,12 @@ def is_mine(thread: str) -> bool:
 
 def holder() -> str:
     """A name for one holder in this process."""
-    return f"{_HOST}|{os.getpid()}|{uuid.uuid4().hex[:12]}"
+    return f"{_HERE}|{os.getpid()}|{uuid.uuid4().hex[:12]}"
 
 
-def taken(lease: Lease, by: str, thread: str, seconds: float) -> Lease:
-    """The lease of somebody new. Raises ThreadError where another holds it."""
-    if lease.held and lease.holder != by:
+def taken(lease: Lease, by: str, thread: str, seconds: float, left: Mapping[str, str]) -> Lease:
+    """The lease of somebody new; `left` says who gave up which thread. Raises ThreadError where another holds it."""
+    if lease.held and lease.holder not in (by, left.get(thread)):
         raise busy(thread)
     return Lease(lease.epoch + 1, by, time.time() + seconds)
 
@@ -89,9 +101,9 @@ def busy(thread: str) -> ThreadError:
     return ThreadError(f"thread {thread!r} is at work elsewhere: wait until that run ends, or stop it first")
 
 
-def overtaken(thread: str) -> ThreadError:
+def overtaken(thread: str) -> OvertakenError:
     """What is said to whoever was stopped for too long."""
-    return ThreadError(
+    return OvertakenError(
         f"thread {thread!r} was taken over by another run while this one was stopped: nothing more of this one is "
         "saved. Look at the thread before you go on with it"
     )
@@ -99,13 +111,14 @@ def overtaken(thread: str) -> ThreadError:
 
 def _dead(name: str) -> bool:
     """Whether a holder on this machine is known to be gone."""
-    host, pid, _ = name.split("|")
-    if host != _HOST:
+    where, _, rest = name.partition("|")
+    pid = rest.partition("|")[0]
+    if where != _HERE or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return False
     return False

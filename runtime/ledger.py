@@ -70,6 +70,13 @@ class Ledger:
                 self.scopes[s].held += want
         return Hold(want, bound)
 
+    def spend(self, used: Amount, scopes: tuple[str, ...] = ("",)) -> None:
+        """Count what was used without a reservation: long ago, in a run that is replayed."""
+        with self._lock:
+            for s in scopes:
+                if s in self.scopes:
+                    self.scopes[s].used += used
+
     def settle(self, hold: Hold, used: Amount) -> None:
         """Replace a reservation by what was really used, and wake who waits for room."""
         with self._lock:

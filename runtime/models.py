@@ -2,7 +2,8 @@
 
 Names: `offline` (the embedded stand-in), `openai:<model>` (OpenAI, or any compatible server by
 MOTET_BASE_URL), and whatever `register` adds. Tiers map to names in the run's context, else by
-MOTET_PLANNER, MOTET_WORKER and MOTET_JUDGE, else MOTET_MODEL, else `offline`.
+MOTET_PLANNER, MOTET_WORKER and MOTET_JUDGE, else MOTET_MODEL, else `offline`. Several names, with
+commas between them, are a model and its fallbacks: one is asked when those before it fail.
 """
 
 import json
@@ -55,8 +56,13 @@ def register(name: str, make: Callable[[], BaseChatModel]) -> None:
     _made.clear()
 
 
+def names_of(tier: Tier, context: Context) -> tuple[str, ...]:
+    """The models that serve a tier in this run, each where those before it failed: "openai:a, openai:b"."""
+    return tuple(name for part in name_of(tier, context).split(",") if (name := part.strip())) or (OFFLINE,)
+
+
 def name_of(tier: Tier, context: Context) -> str:
-    """The model's name that serves a tier in this run."""
+    """What serves a tier in this run, as it was said: a model's name, or several after another."""
     return context.model_of(tier) or os.environ.get(f"MOTET_{tier.upper()}") or os.environ.get("MOTET_MODEL") or OFFLINE
 
 
@@ -69,6 +75,11 @@ def model(name: str, loop: AbstractEventLoop | None = None) -> BaseChatModel:
     if key not in made:
         made[key] = _make(name)
     return made[key]
+
+
+def identity(name: str, llm: BaseChatModel) -> tuple[object, ...]:
+    """What a model is, for whoever keeps something about it: a server's by its settings, any other as the object."""
+    return tuple(part or "" for part in _key(name)) if name.startswith(OPENAI) else (llm,)
 
 
 def ready(name: str, loop: AbstractEventLoop) -> bool:

@@ -6,7 +6,7 @@ saver serves sync and async callers.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +18,13 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
+from runtime.history import Shown, about, shown
 from runtime.home import home
 from runtime.lease import busy
-from runtime.patience import PATIENCE
+from runtime.patience import PATIENCE, patiently
+from runtime.rows import Hold
 from runtime.saver import Saver
+from runtime.seal import Sealer
 from runtime.store import Store
 from runtime.veil import key
 from state.errors import StorageError
@@ -70,6 +73,11 @@ class Memory(InMemorySaver):
         finally:
             self._held.discard(thread)
 
+    async def ahistory(self, thread: str, namespace: str = "", limit: int | None = None) -> Sequence[Shown]:
+        """A thread's steps, newest first, as far as a list shows them."""
+        steps = self.list({"configurable": {"thread_id": thread, "checkpoint_ns": namespace}}, limit=limit)
+        return [shown(thread, namespace, s.checkpoint["id"], about(s.checkpoint, s.metadata)) for s in steps]
+
     def held(self, thread: str) -> bool:
         """Whether somebody works on a thread right now."""
         return thread in self._held
@@ -94,11 +102,12 @@ def _sqlite(url: str, path: Path) -> Persistence:
         path.touch(mode=0o600)
         worker = ThreadPoolExecutor(1, thread_name_prefix="motet-db")
         conn = _connect(path)
-        store = Store(conn, worker)
+        holds = dict[str, Hold]()
+        store = Store(conn, worker, Sealer(key()), holds)
         # one connection for both: a second one would empty its page cache at every write
-        saver = Saver(conn, worker, serde=serializer(), key=key(), beside=store.write_with, lock=store.lock)
-        saver.setup()
+        saver = Saver(conn, worker, serde=serializer(), key=key(), beside=store, holds=holds, lock=store.lock)
         store.setup()
+        saver.setup()  # after the store's tables: it seals what is in them
         conn.execute("DROP INDEX IF EXISTS store_prefix_idx")  # the primary key serves; a page less for every record
         conn.commit()
         conn.execute("PRAGMA busy_timeout=0")  # from now on nothing waits inside SQLite, where it would hang the loop
@@ -109,7 +118,7 @@ def _sqlite(url: str, path: Path) -> Persistence:
 
     def close() -> None:
         worker.shutdown(wait=True)
-        with suppress(sqlite3.Error):  # a last attempt at what could not be written before
+        with suppress(sqlite3.Error, StorageError):  # a last attempt at what could not be written before
             store.batch([])
         conn.close()
 
@@ -118,6 +127,6 @@ def _sqlite(url: str, path: Path) -> Persistence:
 
 def _connect(path: Path) -> sqlite3.Connection:
     conn = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE)
-    conn.execute("PRAGMA journal_mode=WAL")
+    patiently(lambda: conn.execute("PRAGMA journal_mode=WAL"))  # for which SQLite does not wait by itself
     conn.execute("PRAGMA synchronous=NORMAL")
     return conn

@@ -5,12 +5,13 @@ that is resumed in another process rebuilds it from the book.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -21,10 +22,11 @@ from pydantic import ValidationError
 
 from runtime.book import Book
 from runtime.ledger import Ledger
+from runtime.replay import recording
 from runtime.veil import HERE, VEILED
 from state.budget import Limit, tighter
 from state.context import Context
-from state.errors import InputError
+from state.errors import BudgetError, InputError
 from state.record import spent
 from state.turn import explain
 
@@ -65,31 +67,40 @@ class Room:
         self._free = asyncio.Semaphore(places)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one place for a call."""
+    async def place(self, seconds: float = math.inf) -> AsyncIterator[None]:
+        """Hold one place for a call. Raises BudgetError when none has become free in so many seconds."""
         if _inside.get() is self:
             yield
             return
-        async with self._free:
-            mine = _inside.set(self)
-            try:
-                yield
-            finally:
-                _inside.reset(mine)
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise BudgetError("the time is up: it went by in waiting for one of max_concurrency places") from error
+        mine = _inside.set(self)
+        try:
+            yield
+        finally:
+            _inside.reset(mine)
+            self._free.release()
 
 
 @dataclass(slots=True)
 class Run:
-    """One run at work. `began` is the monotonic time at which this sitting of it began, in seconds."""
+    """One run at work. `began` is the monotonic time at which this sitting of it began, in seconds.
+
+    `functions` and `retries` are calls of this sitting: of functions, and of whatever was called again.
+    """
 
     control: Any
     context: Context
     book: Book
     ledger: Ledger
     room: Room
-    began: float = field(default_factory=time.monotonic)
+    began: float
     warned: bool = False
     retries: int = 0
+    functions: int = 0
 
     @property
     def seconds_left(self) -> float | None:
@@ -122,11 +133,15 @@ class Run:
         self.warned = True
         return nearly
 
-    def may_retry(self) -> bool:
-        """Spend one of the run's retries: ten, and one more for every ten calls, so that they cannot storm."""
-        if self.retries >= 10 + self.ledger.scopes[""].used.calls // 10:
+    def may_retry(self, calls: int = 1) -> bool:
+        """Spend so many of the run's retries: ten, and one more for every ten calls that were none.
+
+        So they cannot storm, on however many layers something is tried again.
+        """
+        first = self.ledger.scopes[""].used.calls + self.functions - self.retries
+        if self.retries + calls > 10 + max(0, first) // 10:
             return False
-        self.retries += 1
+        self.retries += calls
         return True
 
 
@@ -197,7 +212,7 @@ async def run_of(place: Place, runtime: Runtime[Any]) -> Run:
 
 async def _open(place: Place, runtime: Runtime[Any]) -> Run:
     context = context_of(runtime)
-    book = Book(runtime.store, thread=place.thread, branch=place.branch, turn=place.turn)
+    book = recording() or Book(runtime.store, thread=place.thread, branch=place.branch, turn=place.turn)
     book.veiled = place.veiled
     if place.thread:
         await book.load()
@@ -207,7 +222,7 @@ async def _open(place: Place, runtime: Runtime[Any]) -> Run:
         microusd=None if context.max_usd is None else round(context.max_usd * 1e6),
     )
     ledger = Ledger(limit, spent(book.records()))
-    return Run(runtime.control, context, book, ledger, Room(context.max_concurrency))
+    return Run(runtime.control, context, book, ledger, Room(context.max_concurrency), time.monotonic())
 
 
 def _forget() -> None:

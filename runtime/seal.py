@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import ormsgpack
 
 SIZE = 32
+MEND = "put the database back from a copy, or drop the thread"
 WHOLE = 1 << (8 * SIZE)
 
 
@@ -41,7 +42,12 @@ class Sealer:
 
     def head(self, thread: str, head: Head) -> bytes:
         """The digest of a head."""
-        return stored(self.of("head", thread, head.sequence, head.rows, stored(head.sum)))
+        return stored(self.of("head", thread, head.sequence, head.rows, stored(head.sum % WHOLE)))
+
+
+def readable(name: str) -> bool:
+    """Whether a name is whole text; a bit that is flipped may leave none, which is read with half characters."""
+    return name == name.encode(errors="replace").decode()
 
 
 def stored(digest: int) -> bytes:
@@ -49,6 +55,6 @@ def stored(digest: int) -> bytes:
     return digest.to_bytes(SIZE)
 
 
-def read(digest: bytes) -> int:
-    """A digest as it stands in a row."""
-    return int.from_bytes(digest)
+def read(digest: object) -> int:
+    """A digest as it stands in a row; of what is none, a number that no digest has."""
+    return int.from_bytes(digest) if isinstance(digest, bytes) and len(digest) == SIZE else -1

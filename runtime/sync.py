@@ -8,8 +8,9 @@ import asyncio
 import contextvars
 import queue
 import threading
+import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,10 +19,12 @@ from langgraph._internal._constants import CONFIG_KEY_TASK_ID  # by which the en
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from runtime import fingerprint
 from runtime.lease import Holding, is_mine
+from runtime.questions import held, without
 from runtime.tracing import veiled
 from runtime.veil import HERE, VEILED, key
-from state.errors import InputError
+from state.errors import ChangedWarning, InputError
 from state.plain import unsavable
 
 T = TypeVar("T")
@@ -75,17 +78,42 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
         """See `Pregel.astream`. Where a sensitive agent is below, the key of the hashes is read first.
 
         Raises InputError for what no database can hold, before anything is saved, and, once it is iterated,
-        ThreadError while somebody else is at work on the thread.
+        for an answer that does not fit; ThreadError for new input while a question is open (unless
+        `configurable` says `discard`), while somebody else is at work on the thread, or when that was left by
+        other code which differs in what matters; of what differs else, a ChangedWarning says so.
         """
         if fault := unsavable(input.resume if isinstance(input, Command) else input):
             raise InputError(f"the input cannot be saved: {fault}")
-        parts = super().astream(input, *args, **kwargs)
-        if self.veiled:
-            parts = _keyed(parts)
-        thread = _thread(args[0] if args else kwargs.get("config"))
-        if thread and isinstance(self.checkpointer, Holding) and not is_mine(thread):
-            return _alone(parts, self.checkpointer.hold(thread))
-        return parts
+        config = args[0] if args else kwargs.get("config")
+        thread = _thread(config)
+        if thread and isinstance(self.checkpointer, Holding):
+            rest = {name: value for name, value in kwargs.items() if name != "config"}
+            parts = self._guarded(self.checkpointer, input, config or {}, *args[1:], **rest)
+        else:
+            parts = super().astream(input, *args, **kwargs)
+        return _keyed(parts) if self.veiled else parts
+
+    async def _guarded(
+        self,
+        saver: Any,
+        input: Any,
+        config: RunnableConfig,
+        *args: Any,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Run as the only one at work on the thread, with code and input that fit what is left and open on it."""
+        code, thread = fingerprint.code_of(self, kwargs.get("context")), _thread(config)
+        mine = is_mine(thread)  # whoever holds it has looked at the code
+        async with nullcontext() if mine else saver.hold(thread):
+            goes_on = input is None or isinstance(input, Command)
+            for word in [] if mine else await fingerprint.check(self, config, code, goes_on=goes_on):
+                warnings.warn(word, ChangedWarning, stacklevel=2)
+            given = await held(self, saver, input, config)
+            await fingerprint.keep(self, code)
+            config = fingerprint.marked(without(config), fingerprint.mark_of(code))
+            async with aclosing(super().astream(given, config, *args, **kwargs)) as parts:  # type: ignore[type-var]  # the engine's is a generator
+                async for part in parts:
+                    yield part
 
     @property
     def veiled(self) -> bool:
@@ -93,7 +121,11 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
         return bool(((self.config or {}).get("configurable") or {}).get(VEILED))
 
     async def abulk_update_state(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> RunnableConfig:
-        """See `Pregel.abulk_update_state`: it is traced, too."""
+        """See `Pregel.abulk_update_state`: it is traced, too, and goes on with the code as it is."""
+        if isinstance(self.checkpointer, Holding):
+            code = fingerprint.code_of(self)
+            await fingerprint.keep(self, code)
+            config = fingerprint.marked(config, fingerprint.mark_of(code))
         if self.veiled:
             await asyncio.to_thread(key)
             config = {**config, "callbacks": veiled(config.get("callbacks"))}
@@ -148,12 +180,6 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
 
 def _thread(config: RunnableConfig | None) -> str:
     return str(((config or {}).get("configurable") or {}).get("thread_id") or "")
-
-
-async def _alone(parts: AsyncIterator[Any], hold: AbstractAsyncContextManager[None]) -> AsyncIterator[Any]:
-    async with hold, aclosing(parts) as open_:  # type: ignore[type-var]  # the engine's is a generator
-        async for part in open_:
-            yield part
 
 
 async def _keyed(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:

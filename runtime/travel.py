@@ -4,6 +4,7 @@ A fork makes a new branch. Its book inherits every call that had ended by then, 
 is made again; what comes after runs anew, under keys of the new branch.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -113,12 +114,16 @@ async def _new_branch(graph: Graph, thread: str, old: str) -> str:
 
 
 async def _inherit(graph: Graph, thread: str, old: str, new: str, turn: int, *, until: StateSnapshot) -> None:
-    """Give the new branch every record that had ended when the forked step was saved."""
+    """Give the new branch every record that had ended when the forked step was saved.
+
+    A tool need only have begun by then: whether it took effect is the same on every branch.
+    """
     end = datetime.fromisoformat(until.created_at or "").timestamp()
     source = await Book(graph.store, thread=thread, branch=old, turn=turn).load()
     target = Book(graph.store, thread=thread, branch=new, turn=turn)
     for record in source.records():
-        if record["outcome"] and record["at"] + record["latency_ms"] / 1000 <= end:
+        ended = record["at"] + record["latency_ms"] / 1000 if record["outcome"] else math.inf
+        if (record["at"] if record["kind"] == "tool" else ended) <= end:
             inherited: Record = {**record, "task": ANY_TASK}
             await target.save(inherited)
 

@@ -21,6 +21,9 @@ Owner = Literal["sender", "receiver", "environment"]
 Action = Literal["retry", "fallback", "degrade", "escalate", "abort"]
 
 
+SECONDS = 120.0  # that one call of a model or a function may take, where nothing is said
+
+
 class Text(BaseModel):
     """The default output of an agent: a text, with what supports it."""
 
@@ -33,13 +36,21 @@ class Text(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one agent may use. Tokens per call bound the *output* of one model call; seconds are per call."""
+    """What one agent may use. Tokens per call bound the *output* of one model call; seconds are per call.
+
+    Without a word on seconds, a model or a function has two minutes for one call, and a graph as long as it takes.
+    """
 
     tokens_per_call: int = 4096
     tokens_per_run: int | None = None
-    seconds_per_call: float = 120.0
+    seconds_per_call: float | None = None
     repairs: int = 2
     steps: int = 12
+
+    @property
+    def seconds(self) -> float:
+        """What one call of a model or a function may take."""
+        return SECONDS if self.seconds_per_call is None else self.seconds_per_call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +91,8 @@ class Agent:
     """One responsibility under one contract.
 
     `critical` says whether its failure fails what it is part of; `sensitive` keeps its input and
-    output out of the book and of traces; `cache` answers the same input from the cache.
+    output out of the book and of traces; `cache` answers the same input from the cache; `review` puts
+    each answer to a person, who accepts it, edits it, sends it back with comments, or rejects it.
     Raises ContractError when a part is missing or contradicts another.
     """
 
@@ -97,6 +109,7 @@ class Agent:
     invariants: tuple[Invariant, ...] = ()
     sensitive: bool = False
     cache: bool = False
+    review: bool = False
 
     def __post_init__(self) -> None:
         for fault in faults(self):

@@ -3,17 +3,22 @@
 import json
 from typing import Any, Literal
 
+from state.effect import Doubt, undecided
 from state.tool import Tool
 from state.transcript import Transcript
 from state.turn import Turn
 
 
 class State(Turn, total=False):
-    """`scratch` is the exchange between model and tools; `decisions` are a person's, by the place of the call."""
+    """`scratch` is the exchange between model and tools; `decisions` are a person's, by the place of the call.
+
+    `doubts` are calls that may have taken effect, by visit; with what a person says of them once they have.
+    """
 
     scratch: Transcript
     steps: int
     decisions: dict[str, Any]
+    doubts: dict[str, Doubt]
 
 
 def same_call(call: dict[str, Any]) -> str:
@@ -34,3 +39,8 @@ def next_move(
     if not calls or steps >= most or remaining < 4:
         return "finish"
     return "gate" if irreversible(calls, tools) else "act"
+
+
+def after_tools(state: State) -> Literal["gate", "think"]:
+    """Where the tools lead: back to the gate with what may have taken effect, else to the model."""
+    return "gate" if undecided(state.get("doubts")) else "think"

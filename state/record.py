@@ -23,9 +23,10 @@ class Record(TypedDict):
     """`at` is seconds since the epoch, `latency_ms` milliseconds, money millionths of a dollar.
 
     `outcome` is empty while it runs; a record that stays so belongs to a process that died.
-    `tokens_in`, `tokens_out` and `cost_microusd` hold the reservation until they are known. `hidden`
-    has keyed hashes of what a sensitive agent, or a run with one, does not show. Of a message, `agent` is
-    the sender, `to` the recipient, `says` the envelope's kind, `causation` the id of the message before it.
+    `voice` has short digests of the prompt and the tools. `tokens_in`, `tokens_out` and `cost_microusd` hold
+    the reservation until they are known. `hidden` has keyed hashes of what a sensitive agent, or a run with
+    one, does not show. Of a message, `agent` is the sender, `to` the recipient, `says` the envelope's kind,
+    `causation` the id of the message before it.
     """
 
     v: int
@@ -48,6 +49,7 @@ class Record(TypedDict):
     reason: NotRequired[str]
     tier: NotRequired[str]
     pattern: NotRequired[str]
+    voice: NotRequired[str]
     content: NotRequired[Any]
     message: NotRequired[dict[str, Any]]
     tool: NotRequired[str]

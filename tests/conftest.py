@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from runtime.breaker import forget
 from runtime.persistence import Persistence, open_persistence
 
 settings.register_profile("quick", max_examples=60, deadline=None)
@@ -14,6 +15,11 @@ settings.register_profile("thorough", max_examples=2000, deadline=None)  # make 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 ENVIRONMENT = ("OPENAI_API_KEY", "MOTET_MODEL", "MOTET_PLANNER", "MOTET_WORKER", "MOTET_JUDGE", "MOTET_BASE_URL")
+
+
+@pytest.fixture(autouse=True)
+def own_breakers() -> None:
+    forget()
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,20 @@ HERE = Path(__file__).parent
 SLICE = "slice_app:graph"
 APPROVE = '{"decisions": [{"type": "approve"}]}'
 SUM = ["react", "What is 6 * 7?"]
-COMMANDS = ("run", "patterns", "show", "threads", "history", "state", "resume", "fork", "serve", "doctor")
+COMMANDS = (
+    "run",
+    "patterns",
+    "show",
+    "threads",
+    "history",
+    "state",
+    "resume",
+    "fork",
+    "verify",
+    "prune",
+    "serve",
+    "doctor",
+)
 
 
 def motet(*words: str, given: str | bytes | None = None) -> Any:
@@ -194,6 +207,23 @@ def test_somebody_at_the_terminal_is_asked_and_asked_again_until_it_fits(monkeyp
     assert (ran.exit_code, ran.stdout.strip()) == (0, "all done")
     sent = [r for r in plain("state", "t")["records"] if r.get("tool") == "send"]
     assert [r["args"] for r in sent] == [{"to": "zoe"}]
+
+
+def test_a_policy_can_be_given_for_one_tool_and_to_what_is_already_open() -> None:
+    assert motet("run", SLICE, "go", "--approve", "clerk.send=auto").exit_code == 0
+    assert motet("run", SLICE, "go", "--thread", "t", "--approve", "send=ask by eve within 3600").exit_code == 3
+    assert "send is decided by eve, not by" in error_of(motet("resume", "t", "--answer", APPROVE))
+    assert motet("resume", "t", "--approve", "send=auto").stdout.strip() == "all done"
+    assert [r["by"] for r in plain("state", "t")["records"] if r["kind"] == "human"] == ["policy"]
+
+
+def test_an_answer_typed_under_the_wrong_name_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["approve", "ann", "approve", "eve"])
+    monkeypatch.setattr(asking, "somebody", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda: next(lines))
+    ran = motet("run", SLICE, "go", "--approve", "send=ask by eve")
+    assert (ran.exit_code, ran.stdout.strip()) == (0, "all done")
+    assert "send is decided by eve, not by ann" in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize("leaves", [EOFError, KeyboardInterrupt])
@@ -367,6 +397,7 @@ def test_what_is_wrong_is_refused_in_one_line_and_leaves_nothing_behind(words: l
         ["--max-concurrency", "0"],
         ["--max-concurrency", "1.5"],
         ["--approve", "perhaps"],
+        ["--approve", "send=perhaps"],
     ],
 )
 def test_impossible_limits_are_refused_by_their_option(words: list[str]) -> None:
@@ -497,8 +528,8 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(tmp_path: Pa
     _, said = ran.communicate(timeout=60)
     assert ran.returncode == 5, said
     assert "Traceback" not in said
-    assert f"failed: the database {url} stopped working: " in said
-    assert "What was saved stands: mend the cause, then resume" in said
+    assert f"failed: the database {path} stopped working: " in said
+    assert "What was saved stands: look at the disk and the room on it, then resume" in said
     assert "go on      motet resume t" in said
     done = motet("resume", "t", "--db", url)
     assert (done.exit_code, done.stdout.strip()) == (0, "all done")

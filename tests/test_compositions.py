@@ -87,6 +87,7 @@ async def test_a_fork_at_the_bottom_goes_its_own_way_and_repeats_nothing_before_
     head = await graph.aget_state(at("t", namespace=deepest))
     calls = len([r for r in await records(memory) if r["kind"] == "model"])
     branch = await fork(graph, "t", head.config["configurable"]["checkpoint_id"], namespace=deepest)
+    await graph.ainvoke(None, at("t"), durability="sync")  # up to the question, which is open again
     found = await graph.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), at("t"), durability="sync")
     assert (found["outcome"], len(log)) == ("completed", 1)
     after = [r for r in await records(memory, branch=branch) if r["kind"] == "model"]

@@ -9,7 +9,7 @@ import openai
 import pytest
 from langchain_core.exceptions import ModelAuthenticationError, ModelRateLimitError, ModelTimeoutError
 
-from runtime.failures import LONGEST_WAIT, exhausted, failure_of, pause, turned_away
+from runtime.failures import LONGEST_WAIT, exhausted, failure_of, held_against, pause, turned_away
 from state.errors import BudgetError, EndpointError, InputError, OutputError, ToolError
 
 ASKED = httpx2.Request("POST", "http://loopback/v1")
@@ -95,6 +95,27 @@ def test_waits_grow_with_full_jitter_up_to_a_bound() -> None:
     assert 2 < max(waits[1]) <= 4
     assert max(waits[2]) <= 20
     assert min(map(min, waits)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("error", "held"),
+    [
+        (status(500), True),
+        (status(401), True),
+        (status(400), False),
+        (status(413), False),
+        (status(429), False),
+        (status(429, {"code": "insufficient_quota"}), True),
+        (ModelRateLimitError("slow down"), False),
+        (TimeoutError(), True),
+        (EndpointError("html"), True),
+        (OutputError("refused"), False),
+        (BudgetError("spent"), False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_only_what_a_model_fails_at_itself_is_held_against_it(error: BaseException, held: bool) -> None:
+    assert held_against(error) == held
 
 
 def test_only_a_request_that_no_model_saw_costs_nothing() -> None:

@@ -26,7 +26,7 @@ from nodes.agent import call
 from runtime import models
 from runtime import run as runs
 from runtime.book import Book
-from runtime.models import Price, model, most_tokens, name_of, price_of, register
+from runtime.models import Price, model, most_tokens, name_of, names_of, price_of, register
 from runtime.persistence import Persistence, open_persistence
 from state.agent import Agent, Limits
 from state.context import Context
@@ -139,6 +139,13 @@ def test_a_tier_s_model_comes_from_the_context_then_its_variable_then_the_common
     assert name_of("judge", Context()) == "openai:strict"
     assert name_of("judge", Context(judge="offline")) == "offline"
     assert name_of("worker", Context()) == "openai:common"
+
+
+def test_several_models_after_another_serve_a_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names_of("judge", Context(judge="openai:a, openai:b")) == ("openai:a", "openai:b")
+    monkeypatch.setenv("MOTET_JUDGE", "openai:c,")
+    assert names_of("judge", Context()) == ("openai:c",)
+    assert names_of("worker", Context(worker=",")) == ("offline",)
 
 
 def test_a_registered_model_answers_to_its_name() -> None:

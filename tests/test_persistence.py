@@ -82,5 +82,5 @@ async def test_another_writer_is_waited_for_without_holding_up_the_loop(sqlite: 
 
 async def test_a_write_that_fails_is_the_error_of_whoever_waits_for_it(sqlite: Persistence) -> None:
     store_of(sqlite).conn.execute("DROP TABLE store")
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+    with pytest.raises(StorageError, match="no such table"):
         await sqlite.store.aput(NAMES, "x", {"n": 1}, index=False)

@@ -427,7 +427,8 @@ def test_the_drawing_reads_like_the_figure() -> None:
     edges = sorted((e.source, e.target, e.conditional) for e in loop(turns("x"), weather()).get_graph().edges)
     assert edges == [
         ("__start__", "begin", False),
-        ("act", "think", False),
+        ("act", "gate", True),
+        ("act", "think", True),
         ("begin", "think", False),
         ("finish", "__end__", False),
         ("gate", "act", False),

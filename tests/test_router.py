@@ -7,7 +7,7 @@ from langgraph.types import Command
 from makers import scripted
 from scripted import Scripted
 
-from graphs import critic, router
+from graphs import critic, pipeline, router
 from graphs.bind import Bindable, bind
 from graphs.router import build
 from nodes.agent import Bound
@@ -27,9 +27,10 @@ def route(agent: str, *also: str, sure: float = 1.0, **more: Any) -> dict[str, A
 
 
 def make(who: Bindable) -> Graph:
-    """What the conformance suite runs."""
-    name = bind(who).agent.name
-    return router.build(scripted("clerk", [("Route", route(name))], output=Route), [who])
+    """What the conformance suite runs. The specialist works with somebody who reads it once more: two model calls."""
+    work = pipeline.build(who, scripted("reader", "the answer, read once more"))
+    clerk = bind(Agent(name="clerk", responsibility="Knows one team.", output=Route), lambda task: route("team"))
+    return router.build(clerk, [bind(Agent(name="team", responsibility="Works."), work)])
 
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}

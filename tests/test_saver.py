@@ -17,9 +17,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from makers import MAKERS, scripted
 
+from runtime.history import next_of
 from runtime.lease import alone
 from runtime.persistence import Persistence, open_persistence, serializer
-from runtime.rows import next_of
 from runtime.saver import Saver
 from runtime.travel import at
 from state.errors import IntegrityError, StorageError, ThreadError
@@ -223,7 +223,7 @@ def test_a_database_of_a_newer_motet_is_refused(tmp_path: Path) -> None:
 
 
 def fail(saver: Saver, checkpoint: str) -> None:
-    with saver.changing("t") as change:
+    with saver.changing("t") as (change,):
         change.put_writes(("t", "", checkpoint), [("task", "n", "null", b"", "", 0)], replaces=False)
         change.cursor.execute("INSERT INTO nowhere VALUES (1)")
 
@@ -232,7 +232,7 @@ async def test_a_change_that_fails_leaves_nothing_behind(sqlite: Persistence) ->
     saver = saver_of(sqlite)
     async with saver.hold("t"):
         first = await add(saver, "t")
-        with pytest.raises(sqlite3.Error):
+        with pytest.raises(StorageError, match="stopped working: no such table: nowhere"):
             fail(saver, first["configurable"]["checkpoint_id"])
         await add(saver, "t", behind=first)
     home = again(sqlite)

@@ -14,6 +14,7 @@ from slice_app import graph
 from runtime.book import Book
 from runtime.persistence import Persistence
 from runtime.travel import at, fork
+from state.errors import InputError
 from state.record import Record, repeated
 
 HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ async def test_the_deepest_question_is_answered_from_outside_and_every_call_is_c
 async def test_an_answer_that_does_not_fit_is_refused_and_can_be_given_again(sqlite: Persistence) -> None:
     bound = sqlite.bind(graph)
     await bound.ainvoke({"task": "go"}, at("t"), durability="sync")
-    with pytest.raises(ValueError, match="1 decision"):
+    with pytest.raises(InputError, match="1 decision"):
         await bound.ainvoke(
             Command(resume={"decisions": [{"type": "approve"}, {"type": "approve"}]}), at("t"), durability="sync"
         )
