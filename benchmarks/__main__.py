@@ -13,9 +13,17 @@ os.environ["LANGSMITH_TRACING"] = "false"
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fanout, growth, guard, plans, starts, steps
+from benchmarks import fanout, growth, guard, plans, starts, steps, talks
 
-ALL = {"steps": steps, "guard": guard, "fanout": fanout, "plans": plans, "growth": growth, "starts": starts}
+ALL = {
+    "steps": steps,
+    "guard": guard,
+    "fanout": fanout,
+    "plans": plans,
+    "growth": growth,
+    "starts": starts,
+    "talks": talks,
+}
 
 
 def main() -> int:
