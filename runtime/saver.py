@@ -47,8 +47,6 @@ LINEAR = ("loop", "input")  # what a run itself puts: only behind the newest ste
 class Saver(Held):
     """One object for sync and async callers; its async methods run on the database's own thread."""
 
-    # Writing
-
     def put(
         self,
         config: RunnableConfig,
@@ -148,8 +146,6 @@ class Saver(Held):
                 raise IntegrityError(found[0])
             yield change
 
-    # Reading
-
     def history(self, thread: str, namespace: str = "", limit: int | None = None) -> Sequence[Shown]:
         """A thread's steps, newest first, as far as a list shows them: none of them is read. Raises IntegrityError."""
         with self.reading(thread) as cursor:
@@ -223,8 +219,6 @@ class Saver(Held):
             _at((row.thread, row.namespace, row.parent)) if row.parent else None,
             load_pending_writes(writes, self.serde),
         )
-
-    # The same for async callers
 
     async def ahistory(self, thread: str, namespace: str = "", limit: int | None = None) -> Sequence[Shown]:
         return await self._do(lambda: self.history(thread, namespace, limit))

@@ -62,7 +62,12 @@ async def go(
     home = open_persistence(f"sqlite:///{folder / 'threads.db'}")
     assert isinstance(home.saver, Saver)
     home.saver.seconds = seconds
-    bound = home.bind(graph(folder / "effects", ends))
+
+    def ended(goal: str) -> None:
+        with home.saver.lock:  # not in the middle of a write, when SQLite itself would keep all others waiting
+            ends(goal)
+
+    bound = home.bind(graph(folder / "effects", ended))
     await asyncio.sleep(max(0.0, start - time.time()))
 
     async def once() -> str:
