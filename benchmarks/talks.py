@@ -1,8 +1,9 @@
 """CPU per turn of a conversation against a raw LangGraph loop, and what 500 turns cost in time and memory.
 
-The raw loop has the same channel for its transcript, shows its model the same window of it, and makes as
-many model calls in as many super-steps as the pattern did. The model answers at once; saver and `sync`
-durability are the same on both sides. Process CPU time, the least of several rounds that take turns.
+The raw loop has the same channel for its transcript, shows its model the same window of it, and makes the
+same requests in as many super-steps as the pattern did: with a transfer tool, or in a form, where the
+pattern asks so. The model answers at once; saver and `sync` durability are the same on both sides. Process
+CPU time, the least of several rounds that take turns.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -144,6 +146,19 @@ TALKS: dict[str, Callable[[Instant, int], Graph]] = {  # a graph whose model is 
 }
 
 
+def asked(name: str) -> list[Runnable[Any, AIMessage]]:
+    """Whom the raw loop asks, one after the other: models with the tools or the form that the pattern gives them."""
+    plain = Instant(text=SAID)
+    if name == "handoff":
+        reason = {"type": "object", "properties": {"reason": {"type": "string"}}, "required": ["reason"]}
+        tool = {"name": "transfer_to_bob", "description": "Hands the conversation to bob.", "parameters": reason}
+        return [Passing(by=plain).bind_tools([{"type": "function", "function": tool}])]
+    if name == "magentic":
+        form = convert_to_openai_tool(ProgressLedger)
+        return [Filling(forms=[judged(done=False)]).bind_tools([form], tool_choice="ProgressLedger"), plain]
+    return [plain]
+
+
 class State(TypedDict, total=False):
     """What the raw loop carries."""
 
@@ -151,17 +166,19 @@ class State(TypedDict, total=False):
     talk: Transcript
 
 
-def raw(calls: int, steps: int) -> Any:
+def raw(models: list[Runnable[Any, AIMessage]], calls: int, steps: int) -> Any:
     """The loop that everybody writes first: so many super-steps, model calls and messages of its transcript."""
-    model = Instant(text=SAID)
 
     async def step(state: State) -> dict[str, Any]:
         n, talk = state.get("n", 0) + 1, state.get("talk") or []
         if not falls(calls, n, steps):
             return {"n": n}
         seen = talk[-WINDOW:]
-        said = await model.ainvoke([SystemMessage(f"Answers.\n\n{RULES}"), HumanMessage("talk"), *seen])
-        new = [AIMessage(said.text, name="ann", id=f"talk-{n}")] if falls(TURNS, n, steps) else []
+        said = await models[n % len(models)].ainvoke(
+            [SystemMessage(f"Answers.\n\n{RULES}"), HumanMessage("talk"), *seen]
+        )
+        text = said.tool_calls[0]["args"]["reason"] if said.tool_calls else said.text
+        new = [AIMessage(text, name="ann", id=f"talk-{n}")] if falls(TURNS, n, steps) else []
         return {"n": n, "talk": new}
 
     async def more(state: State) -> str:
@@ -204,7 +221,7 @@ async def size(graph: Graph) -> tuple[int, int]:
 async def compare(name: str, home: Persistence | None) -> tuple[float, float]:
     """The least of raw and pattern, in turns, so that a slow moment of the machine meets both."""
     ours = TALKS[name](Instant(text=SAID), TURNS)
-    loop = raw(*await size(ours))
+    loop = raw(asked(name), *await size(ours))
     base, least = 1e9, 1e9
     for n in range(ROUNDS):
         base = min(base, await cpu(loop, {"n": 0}, home, f"{name}-raw-{n}"))

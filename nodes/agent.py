@@ -27,7 +27,7 @@ from nodes.recall import keep, recall
 from nodes.replayed import is_ours, kept, replayed
 from nodes.request import called
 from nodes.review import MOST, reviewed
-from runtime.breaker import admitted
+from runtime.breaker import Admission
 from runtime.cost import calls_of
 from runtime.failures import failure_of
 from runtime.models import name_of
@@ -204,7 +204,7 @@ async def _once(bound: Bound, asked: Asked, config: RunnableConfig) -> Reply:
 async def _answer(bound: Bound, asked: Asked) -> Reply:
     """Ask whoever answers. Raises BreakerError, and asks nobody, where too many calls of the agent failed lately."""
     agent = asked.agent
-    with admitted(f"agent {agent.name}", agent.responsibility, agent.instructions, bound.by) as admission:
+    with Admission(f"agent {agent.name}", agent.responsibility, agent.instructions, bound.by) as admission:
         try:
             reply = await _answered(bound, asked)
         except Exception as error:

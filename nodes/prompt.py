@@ -26,8 +26,12 @@ CITED = re.compile(r"\[([^\[\]\s]+#[^\[\]\s]+)\]")
 
 def opening(agent: Agent, given: BaseModel) -> list[AnyMessage]:
     """The system and the human message of one call."""
-    system = "\n\n".join(part for part in (agent.responsibility, agent.instructions, RULES) if part)
-    return [SystemMessage(system), HumanMessage(render(given))]
+    return [_system(agent.responsibility, agent.instructions), HumanMessage(render(given))]
+
+
+@lru_cache(maxsize=256)
+def _system(responsibility: str, instructions: str) -> SystemMessage:
+    return SystemMessage("\n\n".join(part for part in (responsibility, instructions, RULES) if part))
 
 
 def render(given: BaseModel) -> str:

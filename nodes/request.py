@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections import OrderedDict
 from typing import Any
 
 from langchain_core.exceptions import ModelError
@@ -14,7 +15,7 @@ from langgraph.errors import GraphBubbleUp, GraphDrained
 from nodes.asked import Asked
 from nodes.heard import Heard, broken_off
 from nodes.unheard import ask, unheard
-from runtime.breaker import Admission, admitted
+from runtime.breaker import Admission
 from runtime.failures import TRIES, failure_of, held_against, pause, turned_away
 from runtime.ledger import UNLIMITED, Hold
 from runtime.models import Price, identity, model, most_tokens, names_of, price_of, priced, prices, ready, shown
@@ -25,6 +26,9 @@ from state.record import Record
 
 OWN = "motet:counted"  # on the door's own requests, so that a meter around a foreign graph does not count them again
 LEAST = 64  # tokens of output without which a request is not worth making
+
+BOUND = 256  # models with their tools, remembered
+_bound: OrderedDict[tuple[Any, ...], tuple[BaseChatModel, list[dict[str, Any]], Any]] = OrderedDict()
 
 
 class Request:
@@ -116,7 +120,7 @@ class Request:
             if asked.runtime.drain_requested:
                 raise GraphDrained(asked.runtime.drain_reason or "shutdown")
             asked.seconds_left(math.inf)
-            with admitted(f"model {shown(self.name)}", *identity(self.name, self.llm)) as admission:
+            with Admission(f"model {shown(self.name)}", *identity(self.name, self.llm)) as admission:
                 return await self._made(messages, admission)
 
     async def _made(self, messages: list[AnyMessage], admission: Admission) -> AIMessage:
@@ -199,8 +203,13 @@ class Request:
         own = agent.output.__name__
         structured = self.tools[-1]["function"]["name"] == own
         choice = None if not structured else own if self.asked.history is None else "any"
-        bound = self.llm.bind_tools(self.tools, tool_choice=choice) if choice else self.llm.bind_tools(self.tools)
-        return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+        key = (id(self.llm), choice, *map(id, self.tools))
+        if (known := _bound.get(key)) is None:
+            bound = self.llm.bind_tools(self.tools, tool_choice=choice) if choice else self.llm.bind_tools(self.tools)
+            known = _bound[key] = (self.llm, self.tools, bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+            if len(_bound) > BOUND:
+                _bound.popitem(last=False)
+        return dict(known[2])
 
     def _settle(self, record: Record, message: AIMessage, tokens_in: int, cap: int) -> Amount:
         said = message.usage_metadata

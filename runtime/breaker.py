@@ -12,10 +12,8 @@ in a row, or have no bound on probes at once.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from state.breaker import Breaker, Rule, admit, settle, stand, wait
 from state.errors import BreakerError
@@ -33,40 +31,41 @@ class _Kept:
     breaker: Breaker = field(default_factory=Breaker)
 
 
-@dataclass(slots=True)
-class Admission:
-    """One call that was let through. `well` is None until it says something about what was called."""
-
-    well: bool | None = None
-
-
 _kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
 _lock = threading.Lock()
 
 
-@contextmanager
-def admitted(what: str, *protects: Any) -> Iterator[Admission]:
+class Admission:
     """One call of `what` ("agent writer"), which is these objects (strings count by value).
 
-    Whoever makes the call says how it went, in `well`. Raises BreakerError while the breaker is open, or has
-    all the probes it may have.
+    Whoever makes the call says how it went, in `well`; None says nothing about what was called. Entering
+    raises BreakerError while the breaker is open, or has all the probes it may have.
     """
-    key = (what, *(p if isinstance(p, str) else id(p) for p in protects))
-    with _lock:
-        kept = _kept.setdefault(key, _Kept(what, protects))
-        _kept.move_to_end(key)
-        if len(_kept) > KEPT:
-            _kept.popitem(last=False)
-        now = time.monotonic()
-        kept.breaker, number = admit(RULE, kept.breaker, now)
-        if number is None:
-            raise BreakerError(_why(kept, now))
-    admission = Admission()
-    try:
-        yield admission
-    finally:
+
+    __slots__ = ("_kept", "_key", "_number", "_protects", "_what", "well")
+
+    def __init__(self, what: str, *protects: Any) -> None:
+        self._what, self._protects = what, protects
+        self._key = (what, *(p if isinstance(p, str) else id(p) for p in protects))
+        self.well: bool | None = None
+
+    def __enter__(self) -> Self:
         with _lock:
-            kept.breaker = settle(RULE, kept.breaker, number, time.monotonic(), admission.well)
+            kept = self._kept = _kept.get(self._key) or _kept.setdefault(self._key, _Kept(self._what, self._protects))
+            _kept.move_to_end(self._key)
+            if len(_kept) > KEPT:
+                _kept.popitem(last=False)
+            now = time.monotonic()
+            kept.breaker, number = admit(RULE, kept.breaker, now)
+            if number is None:
+                raise BreakerError(_why(kept, now))
+        self._number = number
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        kept = self._kept
+        with _lock:
+            kept.breaker = settle(RULE, kept.breaker, self._number, time.monotonic(), self.well)
 
 
 def forget() -> None:

@@ -72,17 +72,23 @@ class Room:
         if _inside.get() is self:
             yield
             return
-        try:
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise BudgetError("the time is up: it went by in waiting for one of max_concurrency places") from error
+        if self._free.locked():
+            await self._wait(seconds)
+        else:
+            await self._free.acquire()
         mine = _inside.set(self)
         try:
             yield
         finally:
             _inside.reset(mine)
             self._free.release()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise BudgetError("the time is up: it went by in waiting for one of max_concurrency places") from error
 
 
 @dataclass(slots=True)

@@ -64,8 +64,11 @@ class Record(TypedDict):
 
 
 def digest(value: Any) -> str:
-    """A short stable digest of plain data: 128 bits of BLAKE2b over its canonical JSON, in hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    """A short stable digest of plain data: 128 bits of BLAKE2b over its canonical JSON, or its text, in hex."""
+    if isinstance(value, str):
+        text = value
+    else:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

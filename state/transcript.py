@@ -35,6 +35,8 @@ class TranscriptChannel(DeltaChannel[list[AnyMessage]]):
 
     def update(self, values: Sequence[Any]) -> bool:
         """As the reducer does, but new messages are appended without an index of all that are there."""
+        if not values:
+            return False
         new = [m for value in values if type(value) is list for m in value]
         ids = {m.id for m in new if isinstance(m, BaseMessage) and not isinstance(m, RemoveMessage)} - {None}
         plain = self.value is not MISSING and bool(new) and all(type(value) is list for value in values)

@@ -109,7 +109,7 @@ def reasons(*parts: str | None) -> str:
 
 def task_of(state: Turn) -> Task:
     """The settled task of this turn, fit to be handed on."""
-    return Task.model_validate(state.get("task")).model_copy(update={"turn": 0})
+    return Task.model_validate({**(state.get("task") or {}), "turn": 0})  # type: ignore[dict-item]  # settled: no text
 
 
 def concluded(reply: Reply, *, best: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from runtime import deadline
 from runtime.apart import ended, in_a_process, on_a_thread
-from runtime.breaker import Admission, admitted
+from runtime.breaker import Admission
 from runtime.deadline import within
 from runtime.effects import Effect
 from runtime.home import files_of
@@ -133,7 +133,7 @@ async def _run(tool: Tool, given: Any, context: ToolContext) -> Any:
         raise ToolError(f"there was no time left for {tool.name}", suggestion="answer with what you have")
     fault = _fault(tool)
     try:
-        with admitted(f"tool {tool.name}", tool) as admission:
+        with Admission(f"tool {tool.name}", tool) as admission:
             value = await _made(tool, given, context, seconds, admission)
             admission.well = True
             return value
