@@ -61,7 +61,9 @@ async def answers(graph: AnyGraph, thread: str, head: StateSnapshot, given: Any)
         raise InputError(f"thread {thread!r} asks nothing: leave the answer out")
     branch, turn = head.values.get("branch") or "main", head.values.get("turn") or 0
     book = await Book(graph.store, thread=thread, branch=branch, turn=turn).load()
-    said = (r.get("content") for r in book.records() if r["kind"] == "human" and r["outcome"] == "completed")
+    here = {i.value.get("shown") for i in head.interrupts if isinstance(i.value, dict)}  # cut off once it was answered
+    answered = (r for r in book.records() if r["kind"] == "human" and r["outcome"] == "completed")
+    said = (r.get("content") for r in answered if r["digest"] not in here)
     return settled(open_, given, now=time.time(), before=unnamed(said))
 
 

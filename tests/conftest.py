@@ -10,7 +10,7 @@ from hypothesis import settings
 from runtime.breaker import forget
 from runtime.persistence import Persistence, open_persistence
 
-settings.register_profile("quick", max_examples=60, deadline=None)
+settings.register_profile("quick", max_examples=30, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)  # make test-all
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

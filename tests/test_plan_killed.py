@@ -29,7 +29,7 @@ def resumed(database: Path, delays: list[int]) -> dict[str, Any]:
     raise AssertionError("it did not end")
 
 
-@pytest.mark.parametrize("delays", [[70, 60], [120, 40, 60]])
+@pytest.mark.parametrize("delays", [[70, 60], pytest.param([120, 40, 60], marks=pytest.mark.slow)])
 def test_each_step_keeps_its_own_result_when_others_finish_first_after_the_resume(
     tmp_path: Path, delays: list[int]
 ) -> None:

@@ -114,7 +114,7 @@ def killed_until_done(folder: Path, delays: list[int]) -> tuple[dict[str, Any], 
     raise AssertionError("it did not end")
 
 
-@pytest.mark.parametrize("delays", [[60, 150], [110, 30, 200]])
+@pytest.mark.parametrize("delays", [[60, 150], pytest.param([110, 30, 200], marks=pytest.mark.slow)])
 def test_killed_and_resumed_no_finished_call_runs_again(tmp_path: Path, delays: list[int]) -> None:
     done, log = killed_until_done(tmp_path, delays)
     assert done["outcome"] == "completed"
