@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """From `least` to `most` model calls of a run that comes to its end; None where no bound is known."""
+    """At most `most` model calls, and no fewer than `least` when it is completed; None where no bound is known."""
 
     least: int = 0
     most: int | None = 0
