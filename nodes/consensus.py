@@ -120,7 +120,8 @@ def tally(vote: Election) -> Node:
         faults = "; ".join([*lost.values(), *flawed])
         if any(p["outcome"] == "out_of_budget" for p in mine):
             count["why"] = "the budget did not last until all had voted"
-            return kept | ended("out_of_budget", faults, answer=_undecided(vote, count, at) if found.cast else None)
+            answer = _undecided(vote, count, at) if found.cast else None
+            return kept | ended("out_of_budget", reasons(count["why"], faults), answer=answer)
         if len(lost) == len(box.electorate):
             return kept | ended("failed", faults)
         if found.decision is not None:
