@@ -58,23 +58,23 @@ class Holding(Protocol):
         """Whether somebody works on a thread right now."""
 
 
-_mine: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
+_mine: ContextVar[frozenset[tuple[int, str]]] = ContextVar("held", default=frozenset())  # of which saver, which thread
 
 
 @asynccontextmanager
 async def alone(saver: Holding, thread: str) -> AsyncIterator[None]:
     """Hold a thread over several runs and reads: the runs inside need not hold it themselves."""
     async with saver.hold(thread):
-        token = _mine.set(_mine.get() | {thread})
+        token = _mine.set(_mine.get() | {(id(saver), thread)})
         try:
             yield
         finally:
             _mine.reset(token)
 
 
-def is_mine(thread: str) -> bool:
-    """Whether the caller holds a thread already."""
-    return thread in _mine.get()
+def is_mine(saver: Holding, thread: str) -> bool:
+    """Whether the caller holds a thread of this saver already."""
+    return (id(saver), thread) in _mine.get()
 
 
 def holder() -> str:
@@ -84,7 +84,7 @@ def holder() -> str:
 
 def taken(lease: Lease, by: str, thread: str, seconds: float, left: Mapping[str, str]) -> Lease:
     """The lease of somebody new; `left` says who gave up which thread. Raises ThreadError where another holds it."""
-    if lease.held and lease.holder not in (by, left.get(thread)):
+    if lease.held and lease.holder != left.get(thread):
         raise busy(thread)
     return Lease(lease.epoch + 1, by, time.time() + seconds)
 
@@ -120,5 +120,5 @@ def _dead(name: str) -> bool:
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):
-        return False
+        pass  # somebody else's process, or a number that no process has
     return False

@@ -229,9 +229,6 @@ class Saver(Held):
     async def aedges(self, thread: str, keep: int) -> Sequence[Place]:
         return await self._do(lambda: self.edges(thread, keep))
 
-    async def afaults(self, thread: str) -> Sequence[str]:
-        return await self._do(lambda: self.faults(thread))
-
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._do(lambda: self.get_tuple(config))
 

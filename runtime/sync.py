@@ -103,7 +103,7 @@ class Graph(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> AsyncIterator[Any]:
         """Run as the only one at work on the thread, with code and input that fit what is left and open on it."""
         code, thread = fingerprint.code_of(self, kwargs.get("context")), _thread(config)
-        mine = is_mine(thread)  # whoever holds it has looked at the code
+        mine = is_mine(saver, thread)  # whoever holds it has looked at the code
         async with nullcontext() if mine else saver.hold(thread):
             goes_on = input is None or isinstance(input, Command)
             for word in [] if mine else await fingerprint.check(self, config, code, goes_on=goes_on):

@@ -2,7 +2,6 @@
 
 import random
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -99,7 +98,7 @@ def task(rng: random.Random) -> Any:
     return {"goal": words(rng), "context": {words(rng)[:20] or "x": data(rng) for _ in range(2)}}
 
 
-async def survives(name: str, seed: int, home: Persistence, monkeypatch: pytest.MonkeyPatch) -> None:
+async def survives(name: str, seed: int, home: Persistence) -> None:
     """One run to its end, with whatever it asks a person answered by something."""
     rng, model = random.Random(f"{name} {seed}"), hostile(seed)
     models.register("hostile", lambda: model)
@@ -119,25 +118,17 @@ async def survives(name: str, seed: int, home: Persistence, monkeypatch: pytest.
     assert found["messages"][-1].type == "ai"
 
 
-def cases(count: int) -> Iterator[Any]:
-    return (pytest.param(name, seed, id=f"{name}-{seed}") for name in PATTERNS for seed in range(count))
-
-
 @pytest.mark.parametrize("name", PATTERNS)
-async def test_a_pattern_survives_what_a_model_may_say(
-    name: str, memory: Persistence, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pattern_survives_what_a_model_may_say(name: str, memory: Persistence) -> None:
     for seed in range(QUICK):
-        await survives(name, seed, memory, monkeypatch)
+        await survives(name, seed, memory)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PATTERNS)
-async def test_a_pattern_survives_a_thousand_things_a_model_may_say(
-    name: str, memory: Persistence, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pattern_survives_a_thousand_things_a_model_may_say(name: str, memory: Persistence) -> None:
     for seed in range(QUICK, THOROUGH):
-        await survives(name, seed, memory, monkeypatch)
+        await survives(name, seed, memory)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -172,7 +172,7 @@ async def _made(tool: Tool, given: Any, context: ToolContext, seconds: float, ad
     except TimeoutError:
         admission.well = False if seconds == tool.timeout else None
         raise
-    except Exception:
+    except Exception:  # whatever it is, it counts against the tool
         admission.well = False
         raise
 
